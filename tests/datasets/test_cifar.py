@@ -1,0 +1,178 @@
+"""The official format, as Python 2 wrote it."""
+
+import hashlib
+import io
+import os
+import pickle
+import struct
+import tarfile
+
+import numpy as np
+import pytest
+
+from dal_toolbox.datasets import DATASETS, DatasetNotFound, cifar
+from dal_toolbox.datasets._download import Archive, BadArchive, fetch
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes text and bytes as the ``str`` of Python 2, which knew no difference."""
+
+    dispatch = pickle._Pickler.dispatch.copy()
+
+    def save_str2(self, value):
+        content = value.encode() if isinstance(value, str) else value
+        self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
+        self.memoize(value)
+
+    dispatch[str] = dispatch[bytes] = save_str2
+
+
+def python2_pickle(value):
+    buffer = io.BytesIO()
+    Python2Pickler(buffer, protocol=2).dump(value)
+    return buffer.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+
+
+def make_batch(n, num_classes, seed, key="labels"):
+    rng = np.random.default_rng(seed)
+    data = rng.integers(0, 256, (n, 3072), dtype=np.uint8)
+    labels = rng.integers(0, num_classes, n).tolist()
+    return {"batch_label": "a batch", key: labels, "data": data, "filenames": ["a.png"] * n}
+
+
+@pytest.fixture
+def cifar10_files():
+    batches = {f"data_batch_{part}": make_batch(4, 10, part) for part in range(1, 6)}
+    batches["test_batch"] = make_batch(6, 10, 6)
+    meta = {"label_names": [f"class {label}" for label in range(10)], "num_vis": 3072}
+    return {**batches, "batches.meta": meta}
+
+
+def write_folder(folder, files):
+    folder.mkdir(parents=True)
+    for name, value in files.items():
+        (folder / name).write_bytes(python2_pickle(value))
+
+
+def write_tar(path, folder, files):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as tar:
+        for name, value in files.items():
+            content = python2_pickle(value)
+            info = tarfile.TarInfo(f"{folder}/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def check_cifar10(bundle, files):
+    batches = [files[f"data_batch_{part}"] for part in range(1, 6)]
+    data = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
+    assert (bundle.train.images.numpy() == data).all()
+    assert bundle.train.targets.tolist() == [
+        label for batch in batches for label in batch["labels"]
+    ]
+    assert (bundle.test.images.numpy().reshape(6, -1) == files["test_batch"]["data"]).all()
+    assert bundle.classes == tuple(files["batches.meta"]["label_names"])
+    assert bundle.train.names[:2] == ["train/00000", "train/00001"]
+
+
+def test_folder_is_read(tmp_path, cifar10_files, check_bundle):
+    write_folder(tmp_path / "cifar-10-batches-py", cifar10_files)
+    bundle = DATASETS.build("CIFAR10", dataset_path=tmp_path)
+    check_bundle(bundle)
+    check_cifar10(bundle, cifar10_files)
+    assert bundle.val is None
+
+
+def test_archive_is_checked_unpacked_and_read(tmp_path, cifar10_files, monkeypatch):
+    tar = tmp_path / "cifar-10-python.tar.gz"
+    md5 = write_tar(tar, "cifar-10-batches-py", cifar10_files)
+    with pytest.raises(BadArchive, match=f"has MD5 {md5} instead of c58f3010"):
+        DATASETS.build("CIFAR10", dataset_path=tmp_path)
+    assert tar.exists()  # it may be somebody's only copy
+    ours = Archive(cifar.CIFAR10.dataset, cifar.CIFAR10.url, md5, cifar.CIFAR10.folder)
+    fetch(ours, tmp_path, download=False)
+    check_cifar10(DATASETS.build("CIFAR10", dataset_path=tmp_path), cifar10_files)
+
+
+def test_validation_is_taken_from_training(tmp_path, cifar10_files, check_bundle):
+    write_folder(tmp_path / "cifar-10-batches-py", cifar10_files)
+    bundle = DATASETS.build("CIFAR10", dataset_path=tmp_path, val_size=0.25)
+    check_bundle(bundle)
+    assert [len(bundle.train), len(bundle.val), len(bundle.test)] == [15, 5, 6]
+
+
+@pytest.mark.parametrize(("labels", "num_classes"), [("fine", 100), ("coarse", 20)])
+def test_cifar100(tmp_path, check_bundle, labels, num_classes):
+    files = {
+        split: {
+            **make_batch(8, 100, 0, "fine_labels"),
+            **make_batch(8, 20, seed, "coarse_labels"),
+        }
+        for seed, split in enumerate(["train", "test"])
+    }
+    names = {f"{kind}_label_names": [f"{kind} {i}" for i in range(n)] for kind, n in KINDS.items()}
+    write_folder(tmp_path / "cifar-100-python", {**files, "meta": names})
+    bundle = DATASETS.build("CIFAR100", dataset_path=tmp_path, labels=labels)
+    check_bundle(bundle)
+    assert bundle.num_classes == num_classes
+    assert bundle.classes[3] == f"{labels} 3"
+    assert bundle.train.targets.tolist() == files["train"][f"{labels}_labels"]
+
+
+KINDS = {"fine": 100, "coarse": 20}
+
+
+@pytest.mark.parametrize("name", ["CIFAR10", "CIFAR100"])
+def test_missing_data_says_what_to_do(tmp_path, name):
+    with pytest.raises(DatasetNotFound) as caught:
+        DATASETS.build(name, dataset_path=tmp_path / "data", download=False)
+    message = str(caught.value)
+    archive = getattr(cifar, name)
+    wanted = [name, f"dataset_path={tmp_path / 'data'}", archive.filename, archive.folder]
+    assert all(part in message for part in [*wanted, "dataset=digits", "dataset.root="])
+    assert "\n" not in message
+    assert not (tmp_path / "data").exists()
+
+
+def test_missing_batch_is_named(tmp_path, cifar10_files):
+    del cifar10_files["data_batch_3"]
+    write_folder(tmp_path / "cifar-10-batches-py", cifar10_files)
+    with pytest.raises(DatasetNotFound, match="data_batch_3 is missing"):
+        DATASETS.build("CIFAR10", dataset_path=tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "shape", "key", "lengths", "text"])
+def test_damaged_batch_is_named(tmp_path, cifar10_files, damage):
+    batch = cifar10_files["test_batch"]
+    if damage == "shape":
+        batch["data"] = batch["data"][:, :-1]
+    elif damage == "key":
+        del batch["labels"]
+    elif damage == "lengths":
+        batch["labels"] = batch["labels"][:-1]
+    write_folder(tmp_path / "cifar-10-batches-py", cifar10_files)
+    file = tmp_path / "cifar-10-batches-py/test_batch"
+    if damage in ("truncated", "text"):
+        file.write_bytes(file.read_bytes()[:500] if damage == "truncated" else b"no pickle")
+    with pytest.raises(BadArchive, match="test_batch is no official batch file") as caught:
+        DATASETS.build("CIFAR10", dataset_path=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_runs_no_code(tmp_path, cifar10_files):
+    write_folder(tmp_path / "cifar-10-batches-py", cifar10_files)
+    evil = pickle.dumps({b"data": Evil(tmp_path / "pwned")})
+    (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(evil)
+    with pytest.raises(BadArchive, match="mkdir is not allowed"):
+        DATASETS.build("CIFAR10", dataset_path=tmp_path)
+    assert not (tmp_path / "pwned").exists()

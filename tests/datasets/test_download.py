@@ -1,0 +1,127 @@
+"""Downloads from a server on this machine that breaks off, knows ranges or does not."""
+
+import hashlib
+import io
+import re
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from dal_toolbox.datasets import DatasetNotFound
+from dal_toolbox.datasets._download import Archive, BadArchive, fetch
+
+
+def make_tar(member="data/file", size=3_000_000):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        info = tarfile.TarInfo(member)
+        info.size = size
+        tar.addfile(info, io.BytesIO(bytes(size)))
+    return buffer.getvalue()
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    content = make_tar()
+    ranges = True
+    break_after = None  # bytes of the first answer
+    requests: list
+
+    @property
+    def archive(self):
+        url = f"http://127.0.0.1:{self.server_port}/files/data.tar"
+        return Archive("Data", url, hashlib.md5(self.content).hexdigest(), "data")
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server, asked = self.server, self.headers.get("Range")
+        server.requests.append(asked)
+        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and server.ranges else 0
+        if start >= len(server.content):
+            return self.send_error(416)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(server.content) - start))
+        self.end_headers()
+        stop = server.break_after if len(server.requests) == 1 else None
+        self.wfile.write(server.content[start:][:stop])
+        return None
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.requests = []
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_download(server, tmp_path):
+    path = tmp_path / "new"
+    folder = fetch(server.archive, path, download=True)
+    assert (folder / "file").stat().st_size == 3_000_000
+    assert {entry.name for entry in path.iterdir() if entry.name[0] != "."} == {"data", "data.tar"}
+    fetch(server.archive, path, download=True)
+    assert server.requests == [None]  # the second time, nothing is asked for
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_broken_download_goes_on(server, tmp_path, ranges):
+    server.break_after, server.ranges = 1_000_000, ranges
+    folder = fetch(server.archive, tmp_path, download=True)
+    assert (folder / "file").stat().st_size == 3_000_000
+    assert server.requests == [None, "bytes=1000000-"]
+
+
+@pytest.mark.parametrize("length", [1_234_567, None])
+def test_a_part_of_an_earlier_run_is_used(server, tmp_path, length):
+    (tmp_path / "data.tar.part").write_bytes(server.content[:length])
+    fetch(server.archive, tmp_path, download=True)
+    assert server.requests == [f"bytes={length or len(server.content)}-"]
+
+
+def test_a_wrong_download_is_deleted(server, tmp_path):
+    (tmp_path / "data.tar.part").write_bytes(b"of another file")
+    with pytest.raises(BadArchive, match=r"data.tar sent has MD5 \w+ instead of .* deleted"):
+        fetch(server.archive, tmp_path, download=True)
+    fetch(server.archive, tmp_path, download=True)
+
+
+@pytest.mark.parametrize("member", ["../data/file", "other/file"])
+def test_an_archive_with_other_paths(server, tmp_path, member):
+    server.content = make_tar(member, size=10)
+    with pytest.raises(BadArchive, match="holds no folder data"):
+        fetch(server.archive, tmp_path / "here", download=True)
+    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "here/data").exists()
+
+
+def test_no_server(tmp_path):
+    archive = Archive("Data", "http://127.0.0.1:1/data.tar", "0", "data")
+    with pytest.raises(
+        DatasetNotFound, match=r"failed: Connection refused\); put data.tar"
+    ) as caught:
+        fetch(archive, tmp_path, download=True)
+    assert "\n" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_no_such_file(server, tmp_path):
+    server.content = b""  # answers 416 to everything
+    with pytest.raises(DatasetNotFound, match="failed: Requested Range Not Satisfiable"):
+        fetch(server.archive, tmp_path, download=True)
+
+
+def test_not_writable(server, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DatasetNotFound, match=r"cannot write .*file"):
+        fetch(server.archive, tmp_path / "file", download=True)
