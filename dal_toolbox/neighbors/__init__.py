@@ -1,0 +1,23 @@
+"""Search, k-means and graphs on features."""
+
+from dal_toolbox.neighbors.graph import CSR as CSR
+from dal_toolbox.neighbors.graph import KNNGraph as KNNGraph
+from dal_toolbox.neighbors.graph import knn_graph as knn_graph
+from dal_toolbox.neighbors.graph import radius_graph as radius_graph
+from dal_toolbox.neighbors.kmeans import KMeans as KMeans
+from dal_toolbox.neighbors.kmeans import kmeans as kmeans
+from dal_toolbox.neighbors.search import Neighbors as Neighbors
+from dal_toolbox.neighbors.search import NotEnoughItems as NotEnoughItems
+from dal_toolbox.neighbors.search import knn as knn
+
+__all__ = [
+    "CSR",
+    "KMeans",
+    "KNNGraph",
+    "Neighbors",
+    "NotEnoughItems",
+    "kmeans",
+    "knn",
+    "knn_graph",
+    "radius_graph",
+]
