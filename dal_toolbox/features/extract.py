@@ -1,0 +1,95 @@
+"""Features of images under an encoder."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from dal_toolbox.augment import EvalTransform
+from dal_toolbox.datasets import ImageLoader, Images
+from dal_toolbox.encoders import Encoder
+from dal_toolbox.encoders.precision import autocast_for, default_device, memory_format_for
+from dal_toolbox.errors import UserError
+from dal_toolbox.progress import track
+
+
+class BadFeatures(UserError, ValueError):
+    """An encoder whose output cannot be used as features."""
+
+
+def extract_features(
+    encoder: Encoder,
+    images: Images,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    image_size: int | None = None,
+    batch_size: int = 512,
+    num_workers: int = 0,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    dtype: torch.dtype = torch.float32,
+    description: str = "features",
+) -> Tensor:
+    """Features of images without augmentation, in their order. Shape: (n, d), on the CPU.
+
+    The encoder is used in evaluation mode and given back as it was: same device, same mode of every
+    submodule, same batch statistics.
+
+    Args:
+        encoder: The encoder.
+        images: The images.
+        mean: Mean of each channel in [0, 1].
+        std: Standard deviation of each channel.
+        image_size: Resizes to this height and width; by default images stay as they are.
+        batch_size: Images of a forward pass.
+        num_workers: Processes that decode image files; arrays need none.
+        device: ``cpu``, ``cuda``, …, or ``auto``.
+        precision: ``32``, ``bf16``, ``16``, or ``auto`` by device.
+        dtype: Of the result; float16 halves its size.
+        description: Of the progress bar.
+
+    Raises:
+        BadFeatures: The output is not (b, num_features), or not finite in ``dtype``.
+    """
+    place = default_device() if device == "auto" else torch.device(device)
+    transform = EvalTransform(image_size or images.shape[-1], mean, std).to(place)
+    loader = ImageLoader(images, batch_size, num_workers=num_workers)
+    values = torch.empty(len(images), encoder.num_features, dtype=dtype)
+    memory_format = memory_format_for(place)
+    with evaluating(encoder, place), torch.inference_mode(), autocast_for(precision, place):
+        for batch, _, rows in track(loader, description):
+            inputs = transform(batch.to(place, non_blocking=True))
+            features = encoder(inputs.contiguous(memory_format=memory_format)).to("cpu", dtype)
+            part = values[int(rows[0]) : int(rows[0]) + len(rows)]
+            _check(features, part)
+            part.copy_(features)
+    return values
+
+
+@contextmanager
+def evaluating(module: nn.Module, device: torch.device) -> Iterator[None]:
+    """Evaluation mode on a device; afterwards every submodule has its mode and place again."""
+    modes = [(part, part.training) for part in module.modules()]
+    home = next((tensor.device for tensor in module.state_dict().values()), device)
+    module.eval().to(device)
+    try:
+        yield
+    finally:
+        module.to(home)
+        for part, training in modes:
+            part.training = training
+
+
+def _check(features: Tensor, part: Tensor) -> None:
+    if features.shape != part.shape:
+        raise BadFeatures(
+            f"the encoder made features of shape {tuple(features.shape)}; by its num_features, "
+            f"{tuple(part.shape)} was wanted"
+        )
+    if not bool(torch.isfinite(features).all()):
+        raise BadFeatures(
+            f"the encoder made NaN or numbers beyond {features.dtype}; look at its weights, or "
+            "extract with precision 32 and dtype float32"
+        )

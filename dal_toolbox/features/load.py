@@ -1,0 +1,78 @@
+"""Features of a split: from the store, from an encoder, or the pixels themselves."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from dal_toolbox.augment import EvalTransform
+from dal_toolbox.datasets import Images
+from dal_toolbox.encoders import Encoder
+from dal_toolbox.encoders.precision import default_device, resolve_precision
+from dal_toolbox.features.extract import extract_features
+from dal_toolbox.features.features import Features
+from dal_toolbox.features.spec import FeatureSpec, encoder_digest
+from dal_toolbox.features.store import FeatureStore
+
+
+def encoder_features(
+    store: FeatureStore,
+    encoder: Encoder,
+    images: Images,
+    split: str,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    image_size: int | None = None,
+    batch_size: int = 512,
+    num_workers: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    dtype: torch.dtype = torch.float32,
+) -> Features:
+    """Features of a split under an encoder; extracted only if the store does not hold them.
+
+    Args:
+        store: Where they are kept.
+        encoder: The encoder.
+        images: The images of the split.
+        split: Its name, for the log.
+        mean: Mean of each channel in [0, 1].
+        std: Standard deviation of each channel.
+        image_size: Resizes to this height and width.
+        batch_size: Images of a forward pass.
+        num_workers: Processes that decode image files.
+        device: ``cpu``, ``cuda``, …, or ``auto``.
+        precision: ``32``, ``bf16``, ``16``, or ``auto`` by device.
+        dtype: Of the stored values.
+    """
+    place = default_device() if device == "auto" else torch.device(device)
+    precision = resolve_precision(precision, place)
+    size = image_size or images.shape[-1]
+    spec = FeatureSpec(
+        encoder=encoder_digest(encoder),
+        images=images.fingerprint,
+        split=split,
+        transform=EvalTransform(size, mean, std).key,
+        dtype=str(dtype).removeprefix("torch."),
+        precision=precision,
+    )
+
+    def compute() -> Features:
+        values = extract_features(
+            encoder, images, mean=mean, std=std, image_size=size, batch_size=batch_size,
+            num_workers=num_workers, device=place, precision=precision, dtype=dtype,
+            description=f"features of {split}",
+        )  # fmt: skip
+        return Features(values, torch.from_numpy(images.targets), images.names, spec.key)
+
+    return store.get(spec, compute)
+
+
+def raw_features(images: Images, batch_size: int = 512) -> Features:
+    """The pixels in [0, 1] as features, float32. Shape: (n, c · h · w)."""
+    rows = np.arange(len(images))
+    starts = range(0, len(images), batch_size)
+    batches = [images.batch(rows[start : start + batch_size]).flatten(1) for start in starts]
+    values = torch.cat(batches).float() / 255
+    return Features(values, torch.from_numpy(images.targets), images.names, images.fingerprint)
