@@ -1,0 +1,50 @@
+"""Linear evaluation during pretraining."""
+
+import lightning as L
+
+from dal_toolbox.classifiers import CLASSIFIERS
+from dal_toolbox.metrics import accuracy
+from dal_toolbox.ssl.callbacks.features import CleanFeatures, is_due
+
+
+class LinearEvaluation(L.Callback):
+    """Accuracy of a linear classifier on frozen features of clean images.
+
+    Logged as ``val/linear_accuracy`` or ``test/linear_accuracy``, after the split of ``features``,
+    and ``train/linear_accuracy``, every ``interval`` epochs and at the end.
+
+    Args:
+        features: Features and labels of the images.
+        num_classes: Number of classes.
+        interval: Epochs between two evaluations.
+        classifier: Name of the classifier.
+        options: Hyperparameters of the classifier, such as ``num_epochs`` and ``base_lr``.
+    """
+
+    def __init__(
+        self,
+        features: CleanFeatures,
+        num_classes: int,
+        *,
+        interval: int = 50,
+        classifier: str = "linear_sgd",
+        **options: object,
+    ) -> None:
+        self.features = features
+        self.num_classes = num_classes
+        self.interval = interval
+        self.classifier = classifier
+        self.options = options
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Evaluates, when it is due."""
+        if not is_due(trainer, self.interval):
+            return
+        now = self.features.of(trainer, pl_module)
+        model = CLASSIFIERS.build(self.classifier, num_classes=self.num_classes, **self.options)
+        model.fit(now.train, now.train_labels)
+        for split, x, y in (
+            ("train", now.train, now.train_labels),
+            (self.features.split, now.test, now.test_labels),
+        ):
+            pl_module.log(f"{split}/linear_accuracy", float(accuracy(model.logits(x), y)))

@@ -1,0 +1,192 @@
+"""Pretrains a method and leaves checkpoints and metrics in a folder."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import Logger
+
+from dal_toolbox.augment import BatchAugment
+from dal_toolbox.datasets import ImageLoader, Images
+from dal_toolbox.encoders.precision import default_device, resolve_precision
+from dal_toolbox.errors import UserError
+from dal_toolbox.progress import log
+from dal_toolbox.ssl._trainer import build_trainer, preserved_generators, quiet
+from dal_toolbox.ssl.base import SSLMethod
+from dal_toolbox.ssl.batches import EpochBatches, training_loader
+from dal_toolbox.ssl.callbacks import (
+    CollapseMonitor,
+    ContrastiveAccuracy,
+    FiniteLoss,
+    ThroughputMeter,
+)
+from dal_toolbox.ssl.callbacks.checkpoints import Checkpoints, load_weights
+from dal_toolbox.ssl.callbacks.report import Report
+from dal_toolbox.ssl.optimization import Optimization
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """What a pretraining leaves behind.
+
+    Attributes:
+        method: The method with the weights of the last epoch.
+        last: Checkpoint of the last epoch.
+        best: Checkpoint of the best epoch by ``monitor``; of the last one where nothing is monitored.
+        monitor: The metric that chose ``best``.
+        best_epoch: The epoch of ``best``, which counts from 1.
+        best_score: The metric in that epoch.
+        rows: The rows of ``metrics.csv``.
+        resumed_from: Number of epochs that were done before this call.
+    """
+
+    method: SSLMethod
+    last: Path
+    best: Path
+    monitor: str | None
+    best_epoch: int | None
+    best_score: float | None
+    rows: list[dict[str, float]]
+    resumed_from: int
+
+    def load_best(self) -> SSLMethod:
+        """The method with the weights of the best epoch."""
+        load_weights(self.method, self.best)
+        return self.method
+
+
+def pretrain(
+    method: SSLMethod,
+    train: Images,
+    *,
+    folder: Path,
+    augment: BatchAugment,
+    epochs: int = 100,
+    batch_size: int = 256,
+    optimization: Optimization | None = None,
+    accumulate_batches: int = 1,
+    precision: str = "auto",
+    device: str = "auto",
+    num_workers: int = 0,
+    seed: int = 42,
+    callbacks: Sequence[L.Callback] = (),
+    monitor: str | None = None,
+    loggers: Sequence[Logger] = (),
+    compile: bool = False,
+    deterministic: bool = False,
+    progress: bool = True,
+) -> PretrainResult:
+    """Trains ``method`` on ``train``; continues where an interrupted call in ``folder`` stopped.
+
+    A run that was killed and continued has the losses of an undisturbed one (on a GPU up to the
+    order of its sums, unless ``deterministic``). The labels of ``train`` are not used.
+
+    Args:
+        method: The method; its encoder is trained in place.
+        train: The images.
+        folder: Gets ``metrics.csv`` and ``checkpoints/{last,best}.ckpt``.
+        augment: uint8 images (b, c, h, w) -> views (v · b, c, h, w).
+        epochs: Passes over the images.
+        batch_size: Images of a batch. The incomplete last batch of an epoch is left out.
+        optimization: Optimizer and schedule.
+        accumulate_batches: Batches whose gradients are averaged for one optimizer step.
+        precision: ``32``, ``bf16``, ``16``, or ``auto`` by device.
+        device: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``.
+        num_workers: Processes that decode image files; arrays need none.
+        seed: Of order, views and dropout. The weights are those of ``method``.
+        callbacks: Evaluations, see :mod:`dal_toolbox.ssl.evaluation`.
+        monitor: The metric that chooses ``best.ckpt``; never one of the test set.
+        loggers: Further loggers of Lightning.
+        compile: Compiles the training step.
+        deterministic: Uses deterministic algorithms only.
+        progress: Shows a progress bar, where standard error is a terminal.
+
+    Raises:
+        UserError: Options that cannot be, or a checkpoint of another run in ``folder``.
+        NonFiniteLoss: The training diverged.
+    """
+    _check(epochs, accumulate_batches, monitor)
+    place = default_device() if device == "auto" else torch.device(device)
+    precision = resolve_precision(precision, place)
+    loader = training_loader(train, batch_size, num_workers=num_workers, seed=seed)
+    method.configure(augment, optimization or Optimization(), loader.batch_size, compile=compile)
+    facts = {
+        **_facts(method),
+        "epochs": epochs,
+        "accumulate_batches": accumulate_batches,
+        "precision": precision,
+        "seed": seed,
+        "images": train.fingerprint,
+    }
+    report = Report(folder / "metrics.csv", progress=progress)
+    checkpoints = Checkpoints(folder / "checkpoints", facts, monitor)
+    done = checkpoints.prepare()
+    _log_plan(method, loader, accumulate_batches, f"{place}, precision {precision}")
+    measures = [ThroughputMeter(), ContrastiveAccuracy(), CollapseMonitor(), FiniteLoss()]
+    with quiet(), preserved_generators(place):
+        trainer = build_trainer(
+            place,
+            precision,
+            [*measures, *callbacks, report, checkpoints],
+            max_epochs=epochs,
+            accumulate_grad_batches=accumulate_batches,
+            deterministic=deterministic,
+            logger=list(loggers) or False,
+            log_every_n_steps=min(50, len(loader)),
+        )
+        batches = EpochBatches(loader, augment, seed, epoch=lambda: trainer.current_epoch)
+        last = checkpoints.last if done else None
+        trainer.fit(method, batches, ckpt_path=last, weights_only=True)
+    return PretrainResult(
+        method=method,
+        last=checkpoints.last,
+        best=checkpoints.best,
+        monitor=monitor,
+        best_epoch=checkpoints.best_epoch,
+        best_score=checkpoints.best_score,
+        rows=report.rows,
+        resumed_from=done,
+    )
+
+
+def _check(epochs: int, accumulate_batches: int, monitor: str | None) -> None:
+    for name, value in (("n_epochs", epochs), ("accumulate_batches", accumulate_batches)):
+        if value < 1:
+            raise UserError(f"model.{name}={value}: give at least 1")
+    if monitor is not None and monitor.startswith("test/"):
+        raise UserError(f"monitor={monitor}: the test set chooses nothing; name a metric of val/")
+
+
+def _facts(method: SSLMethod) -> dict[str, Any]:
+    """What decides the course of a training, as plain values."""
+    return {
+        "method": type(method).__name__,
+        "encoder": getattr(method.encoder, "recipe", type(method.encoder).__name__),
+        **{f"model.{key}": value for key, value in method.hparams.items()},
+        **{f"optimizer.{key}": value for key, value in asdict(method.optimization).items()},
+        "train_batch_size": method.batch_size,
+        "augmentation": str(getattr(method.augment, "views", method.augment)),
+    }
+
+
+def _log_plan(
+    method: SSLMethod, loader: ImageLoader, accumulate_batches: int, hardware: str
+) -> None:
+    log.info(
+        "pretraining on %d images, %d batches of %d an epoch, on %s",
+        len(loader.images),
+        len(loader),
+        loader.batch_size,
+        hardware,
+    )
+    log.info("%s", method.optimization.describe(loader.batch_size))
+    if accumulate_batches > 1:
+        log.info(
+            "accumulate_batches=%d averages gradients; it adds no negatives: every image is still "
+            "contrasted with the %d others of its batch",
+            accumulate_batches,
+            loader.batch_size - 1,
+        )

@@ -1,0 +1,42 @@
+"""SimCLR (Chen et al., 2020, https://arxiv.org/abs/2002.05709)."""
+
+from torch import Tensor
+
+from dal_toolbox.encoders import Encoder
+from dal_toolbox.errors import UserError
+from dal_toolbox.ssl.base import SSL_METHODS, SSLMethod
+from dal_toolbox.ssl.heads import build_projector
+from dal_toolbox.ssl.losses import nt_xent
+
+
+@SSL_METHODS.register("simclr")
+class SimCLR(SSLMethod):
+    """Draws two views of an image together and pushes those of all other images away.
+
+    Args:
+        encoder: The network to train.
+        projector: Name of the head between features and loss: ``linear``, ``mlp``, ``mlp_bn``, ``mlp3``.
+        projector_dim: Length of a projection.
+        temperature: Divides the cosine similarities of the projections.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        projector: str = "mlp",
+        projector_dim: int = 128,
+        temperature: float = 0.5,
+    ) -> None:
+        super().__init__(encoder)
+        if temperature <= 0:
+            raise UserError(
+                f"model.temperature={temperature}: must be positive, such as 0.1 or 0.5"
+            )
+        self.projector = build_projector(projector, encoder.num_features, projector_dim)
+        self.temperature = temperature
+
+    def loss(self, views: Tensor) -> dict[str, Tensor]:
+        """NT-Xent of two views, (2b, c, h, w)."""
+        z = self.projector(self.encoder(views))  # (2b, projector_dim)
+        return {"loss": nt_xent(z, self.temperature), "projections": z.detach()}

@@ -1,0 +1,192 @@
+import lightning as L
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from dal_toolbox.augment import RECIPES
+from dal_toolbox.datasets import ImageArray
+from dal_toolbox.errors import UserError
+from dal_toolbox.features import extract_features
+from dal_toolbox.ssl.callbacks import (
+    CleanFeatures,
+    CollapseMonitor,
+    KNNEvaluation,
+    LinearEvaluation,
+    ValidationLoss,
+)
+from dal_toolbox.ssl.callbacks.collapse import projection_std
+from dal_toolbox.ssl.evaluation import plan_evaluation
+
+
+@pytest.fixture
+def mild(bundle):
+    return RECIPES.build("simclr", size=8, mean=bundle.mean, std=bundle.std, strength=0.2)
+
+
+@pytest.fixture
+def clean(bundle):
+    return CleanFeatures(bundle.train, bundle.val, split="val", mean=bundle.mean, std=bundle.std)
+
+
+class Modes(L.Callback):
+    """Counts the modules in evaluation mode, and remembers the batch statistics."""
+
+    def __init__(self):
+        self.in_evaluation, self.statistics = [], []
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.in_evaluation.append(sum(not module.training for module in pl_module.modules()))
+        self.statistics.append(pl_module.encoder.bn1.running_mean.clone())
+
+
+def test_evaluations_run_at_their_interval_and_at_the_end(train, clean, mild, bundle):
+    callbacks = [
+        ValidationLoss(bundle.val, mild, batch_size=64, interval=2),
+        KNNEvaluation(clean, bundle.num_classes, interval=2),
+        LinearEvaluation(clean, bundle.num_classes, interval=50, num_epochs=5),
+    ]
+    rows = train(images=bundle.train, callbacks=callbacks, epochs=3).rows
+    with_metric = {
+        key: [row["epoch"] for row in rows if key in row]
+        for key in ("val/knn_accuracy", "val/linear_accuracy", "val/loss", "val/contrastive_top1")
+    }
+    assert with_metric == {
+        "val/knn_accuracy": [2, 3],
+        "val/linear_accuracy": [3],
+        "val/loss": [2, 3],
+        "val/contrastive_top1": [2, 3],
+    }
+    assert rows[-1]["val/knn_accuracy"] > 0.3
+
+
+def test_evaluations_do_not_touch_the_training(train, clean, mild, bundle):
+    """Neither modes, nor batch statistics, nor the course of the losses."""
+    modes = [Modes(), Modes()]
+    callbacks = [
+        KNNEvaluation(clean, 10, interval=1),
+        LinearEvaluation(clean, 10, interval=1, num_epochs=2),
+        ValidationLoss(bundle.val, mild, interval=1),
+    ]
+    plain = train("plain", callbacks=modes[:1])
+    evaluated = train("evaluated", callbacks=[*callbacks, modes[1]])
+    assert modes[0].in_evaluation == modes[1].in_evaluation == [0, 0, 0]
+    assert all(map(torch.equal, modes[0].statistics, modes[1].statistics))
+    assert [r["train/loss"] for r in plain.rows] == [r["train/loss"] for r in evaluated.rows]
+
+
+def test_knn_accuracy_by_hand(train, clean, bundle):
+    result = train(callbacks=[KNNEvaluation(clean, 10, k=7, temperature=0.1)], epochs=1)
+    options = {"mean": bundle.mean, "std": bundle.std, "device": "cpu"}
+    encoder = result.method.encoder
+    x, keys = (
+        F.normalize(extract_features(encoder, images, **options).double(), dim=1)
+        for images in (bundle.val, bundle.train)
+    )
+    similarities, nearest = (x @ keys.T).topk(7)
+    votes = torch.zeros(len(x), 10, dtype=torch.float64)
+    labels = torch.from_numpy(bundle.train.targets)[nearest]
+    votes.scatter_add_(1, labels, (similarities / 0.1).exp())
+    expected = (votes.argmax(dim=1).numpy() == bundle.val.targets).mean()
+    assert result.rows[-1]["val/knn_accuracy"] == pytest.approx(expected, abs=0.005)
+
+
+def test_best_checkpoint_survives_an_interruption(train, interrupted, clean):
+    def options():
+        return {"callbacks": [KNNEvaluation(clean, 10, interval=1)], "monitor": "val/knn_accuracy"}
+
+    whole = train("whole", **options())
+    interrupted(2, folder="parts", **options())
+    parts = train("parts", **options())
+    scores = [row["val/knn_accuracy"] for row in whole.rows]
+    assert (whole.best_score, whole.best_epoch) == (max(scores), scores.index(max(scores)) + 1)
+    assert (parts.best_score, parts.best_epoch) == (whole.best_score, whole.best_epoch)
+    checkpoint = torch.load(parts.best, weights_only=True)
+    assert checkpoint["epoch"] + 1 == parts.best_epoch
+    weights = parts.load_best().state_dict()
+    assert all(torch.equal(weights[key], checkpoint["state_dict"][key]) for key in weights)
+
+
+def test_a_loss_is_minimized(train, bundle, mild):
+    callbacks = [ValidationLoss(bundle.val, mild, interval=1)]
+    result = train(callbacks=callbacks, monitor="val/loss", images=bundle.train)
+    assert result.best_score == min(row["val/loss"] for row in result.rows)
+
+
+def test_features_are_extracted_once_for_all(train, clean, monkeypatch):
+    calls = []
+    extract = CleanFeatures._extract
+    monkeypatch.setattr(
+        CleanFeatures, "_extract", lambda *args: (calls.append(args[-1]), extract(*args))[1]
+    )
+    train(callbacks=[KNNEvaluation(clean, 10), LinearEvaluation(clean, 10, num_epochs=1)], epochs=2)
+    assert calls == ["features of train", "features of val"]
+
+
+def test_images_without_label_are_left_out(bundle):
+    targets = bundle.train.targets.copy()
+    targets[::2] = -1
+    images = ImageArray(bundle.train.images, targets, bundle.train.names)
+    options = {"split": "val", "mean": bundle.mean, "std": bundle.std}
+    assert (CleanFeatures(images, bundle.val, **options).train.targets >= 0).all()
+    nothing = ImageArray(images.images, np.full(len(images), -1), images.names)
+    with pytest.raises(UserError, match="the val images have no labels"):
+        CleanFeatures(images, nothing, **options)
+
+
+def kinds(evaluation):
+    return [type(callback).__name__ for callback in evaluation.callbacks]
+
+
+def test_plan_with_validation_split(bundle, mild):
+    plan = plan_evaluation(bundle, augment=mild, linear={})
+    assert kinds(plan) == ["ValidationLoss", "KNNEvaluation", "LinearEvaluation"]
+    assert plan.monitor == "val/knn_accuracy"
+    assert plan.callbacks[1].features is plan.callbacks[2].features
+
+
+def test_plan_never_chooses_on_the_test_set(bundle, mild, replace, caplog):
+    plan = plan_evaluation(replace(bundle, val=None), augment=mild, linear={})
+    assert kinds(plan) == ["KNNEvaluation", "LinearEvaluation"]
+    assert plan.callbacks[0].features.split == "test"
+    assert plan.monitor is None
+
+
+def test_plan_and_training_without_labels(bundle, mild, replace, few, train):
+    unlabeled = replace(bundle, train=few, val=few, test=few)
+    plan = plan_evaluation(unlabeled, augment=mild, interval=1, linear={})
+    assert kinds(plan) == ["ValidationLoss"]
+    assert plan.monitor == "val/loss"
+    result = train(callbacks=plan.callbacks, monitor=plan.monitor)
+    assert result.best_epoch in (1, 2, 3)
+
+
+@pytest.fixture
+def replace():
+    from dataclasses import replace
+
+    return replace
+
+
+def test_projection_std():
+    on_sphere = torch.randn(4000, 16, generator=torch.Generator().manual_seed(0))
+    assert float(projection_std(on_sphere)) == pytest.approx(1, abs=0.02)
+    assert float(projection_std(torch.ones(64, 16))) == 0
+
+
+def test_collapse_warns_once(train, build, caplog):
+    method = build()
+    for parameter in method.projector.parameters():
+        parameter.data.fill_(0.1)
+        parameter.requires_grad_(False)
+    train(method=method, callbacks=[CollapseMonitor(patience=1)], epochs=4)
+    assert caplog.text.count("nearly collapsed") == 1
+
+
+def test_shares_of_time(train):
+    for row in train().rows:
+        assert row["seconds"] > 0
+        assert row["images_per_second"] == pytest.approx(64 / row["seconds"])
+        assert 0 < row["augmentation"] < 1
+        assert 0 < row["data_wait"] < 1
+        assert row["augmentation"] + row["data_wait"] < 1
