@@ -1,0 +1,145 @@
+"""What a query strategy may see."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dal_toolbox.active_learning.pool import Pool, check_unlabeled
+from dal_toolbox.classifiers import CLASSIFIERS, BayesianClassifier, Classifier
+from dal_toolbox.errors import UserError
+from dal_toolbox.neighbors import KNNGraph, knn_graph
+from dal_toolbox.registry import BrokenPlugin
+from dal_toolbox.seeding import draw_seed, generator
+
+CHUNK_BYTES = 2**28
+ROWS = 8192  # of one call of the classifier; fixed, so that chunk_bytes cannot change a logit
+
+
+class NoClassifier(UserError):
+    """Asked for predictions before any item is labeled."""
+
+
+@dataclass(frozen=True, eq=False)
+class QueryContext:
+    """All that a strategy may see: never the targets of unlabeled items.
+
+    Costly parts are computed on first access. Predictions come in the order of ``unlabeled``.
+
+    Args:
+        features: The whole pool, float16 or wider, possibly memory-mapped. Shape: (n, d).
+        pool: What is labeled. Not to be changed by a strategy.
+        labels: Of ``pool.labeled``, in that order, int64. Shape: (num_labeled,).
+        num_classes: Number of classes, C, seen or not.
+        rng: The only source of randomness.
+        classifier: Fitted to the labels; None while there are none (cold start).
+        cycle: Number of this query: 1, 2, …; 0 for the initial selection.
+        candidates: The unlabeled items to choose from, ascending; all of them by default.
+        normalize: Gives ``normalized`` where it is cached elsewhere.
+        graph: Gives ``neighbors(k)`` where it is cached elsewhere.
+        chunk_bytes: Bound of the working memory of a chunk.
+    """
+
+    features: Tensor
+    pool: Pool
+    labels: Tensor
+    num_classes: int
+    rng: np.random.Generator
+    classifier: Classifier | None = None
+    cycle: int = 0
+    candidates: np.ndarray | None = None
+    normalize: Callable[[], Tensor] | None = None
+    graph: Callable[[int], KNNGraph] | None = None
+    chunk_bytes: int = CHUNK_BYTES
+
+    @property
+    def labeled(self) -> np.ndarray:
+        """Indices of the labeled items, in order of acquisition. Shape: (num_labeled,)."""
+        return self.pool.labeled
+
+    @property
+    def unlabeled(self) -> np.ndarray:
+        """Indices of the items to choose from, ascending. Shape: (n_unlabeled,)."""
+        return self.pool.unlabeled if self.candidates is None else self.candidates
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """The classifier's logits of the unlabeled items, float32. Shape: (n_unlabeled, C).
+
+        Raises:
+            NoClassifier: Cold start: there is no label to learn from.
+        """
+        return self._predict(self._fitted.logits)
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Softmax of the logits, float64. Shape: (n_unlabeled, C)."""
+        return self.logits.double().softmax(dim=1)
+
+    @cached_property
+    def samples(self) -> Tensor:
+        """Class probabilities under M draws from the posterior. Shape: (n_unlabeled, C, M).
+
+        Raises:
+            NoClassifier: Cold start.
+            UserError: The classifier has no posterior; the message names those that have one.
+        """
+        classifier = self._fitted
+        if not isinstance(classifier, BayesianClassifier):
+            raise UserError(
+                f"{type(classifier).__name__} has no posterior to draw samples from; "
+                f"classifiers that have one: {', '.join(_bayesian()) or 'none is registered'}"
+            )
+        seed = draw_seed(self.rng)  # every block of items sees the same M draws
+        return self._predict(lambda features: classifier.samples(features, generator(seed)))
+
+    @cached_property
+    def normalized(self) -> Tensor:
+        """The features scaled to unit norm, float32; rows of zeros stay zero. Shape: (n, d)."""
+        if self.normalize is not None:
+            return self.normalize()
+        return F.normalize(self.features.float(), dim=1)
+
+    def neighbors(self, k: int) -> KNNGraph:
+        """The k nearest other items of every item of the pool, in cosine distance."""
+        if self.graph is not None:
+            return self.graph(k)
+        if k not in self._graphs:
+            self._graphs[k] = knn_graph(self.normalized, k, metric="cosine")
+        return self._graphs[k]
+
+    def restrict(self, candidates: np.ndarray) -> Self:
+        """The same context with fewer items to choose from (subsampling, filtering).
+
+        Args:
+            candidates: Distinct unlabeled dataset indices, in any order.
+        """
+        return replace(self, candidates=np.sort(check_unlabeled(candidates, self.pool)))
+
+    @cached_property
+    def _graphs(self) -> dict[int, KNNGraph]:
+        return {}
+
+    @property
+    def _fitted(self) -> Classifier:
+        if self.classifier is None:
+            raise NoClassifier("no item is labeled yet: there is no classifier to ask")
+        return self.classifier
+
+    def _predict(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        indices = torch.from_numpy(self.unlabeled).to(self.features.device)
+        return torch.cat([function(self.features[rows]) for rows in indices.split(ROWS)])
+
+
+def _bayesian() -> list[str]:
+    names = []
+    for name in CLASSIFIERS:
+        with suppress(BrokenPlugin):
+            names += [name] if hasattr(CLASSIFIERS[name], "samples") else []
+    return names

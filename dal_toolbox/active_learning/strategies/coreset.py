@@ -1,0 +1,29 @@
+"""Core-set selection (Sener & Savarese, 2018, https://arxiv.org/abs/1708.00489)."""
+
+import numpy as np
+import torch
+
+from dal_toolbox.active_learning.context import QueryContext
+from dal_toolbox.active_learning.strategies._kcenter import kcenter_greedy
+from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+
+
+@STRATEGIES.register("coreset")
+class CoreSet(QueryStrategy):
+    """Greedy k-center: again and again the item farthest from all labeled and chosen ones.
+
+    Euclidean distance of the features as they are (Algorithm 1); ties go to the lowest index. At
+    cold start the first item is the one nearest to the mean.
+    """
+
+    def query(self, context: QueryContext, n: int) -> np.ndarray:
+        check_size(context, n)
+        device = context.features.device
+        picks = kcenter_greedy(
+            context.features,
+            torch.from_numpy(context.labeled).to(device),
+            torch.from_numpy(context.unlabeled).to(device),
+            n,
+            chunk_bytes=context.chunk_bytes,
+        )
+        return picks.cpu().numpy()
