@@ -1,0 +1,1 @@
+"""What finished runs say: learning curves, statistics, plots, report."""
