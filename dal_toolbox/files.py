@@ -44,5 +44,7 @@ def load_array(path: Path) -> Tensor:
         OSError: The file is missing.
         ValueError: The file is no array, or shorter than its header says.
     """
+    if path.stat().st_size == 0:  # numpy: EOFError
+        raise ValueError(f"{path} is empty")
     # Copy-on-write: torch warns of arrays that cannot be written to.
     return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))

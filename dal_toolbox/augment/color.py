@@ -55,12 +55,14 @@ def adjust_hue_(images: Tensor, offsets: Tensor) -> None:
     if images.shape[1] == 1:
         return
     r, g, b = images.split(1, dim=1)  # (n, 1, h, w)
-    low = torch.minimum(r, g).minimum(b)
-    chroma = torch.maximum(r, g).maximum(b).sub_(low).clamp_min_(TINY)
-    hue = (g - low).sub_(r - b).div_(chroma).add_(1).copysign_(g - b)  # in [-3, 3]
+    low = torch.minimum(r, g)
+    torch.minimum(low, b, out=low)
+    chroma = torch.maximum(r, g)
+    torch.maximum(chroma, b, out=chroma).sub_(low).clamp_min_(TINY)
+    hue = (g - low).sub_(r).add_(b).div_(chroma).add_(1).copysign_(g - b)  # in [-3, 3]
     weight = hue + offsets  # (n, 3, h, w), in [-6, 6]
-    weight.abs_().sub_(3).abs_().sub_(1).clamp_(0, 1)  # 3 - ||t| - 3| is the distance of t from 0
-    torch.addcmul(low, chroma, weight, out=images)
+    weight.abs_().sub_(3).abs_().clamp_(1, 2)  # 3 - ||t| - 3| is the distance of t from 0
+    torch.addcmul(low.sub_(chroma), chroma, weight, out=images)
 
 
 def hue_offsets(shift: Tensor) -> Tensor:

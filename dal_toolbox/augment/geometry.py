@@ -39,7 +39,8 @@ def random_boxes(uniforms: Tensor, height: int, width: int, scale: Tensor, ratio
     box_height, box_width = heights.gather(-1, first), widths.gather(-1, first)  # (..., 1)
     top, left = integer(top, height - box_height), integer(left, width - box_width)
     boxes = torch.cat([top, left, box_height, box_width], dim=-1)
-    return torch.where(fits.gather(-1, first), boxes, _central_boxes(height, width, ratio))
+    fits = fits.gather(-1, first)
+    return boxes if fits.all() else boxes.where(fits, _central_boxes(height, width, ratio))
 
 
 def resized_crop(

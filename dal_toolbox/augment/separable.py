@@ -48,22 +48,25 @@ def resize_weights(
     Returns:
         Shape: (n, size_out, size_in).
 
-    >>> resize_weights(torch.zeros(1, 1), torch.full((1, 1), 4.0), size_in=4, size_out=2).abs()
+    >>> resize_weights(torch.zeros(1, 1), torch.full((1, 1), 4.0), size_in=4, size_out=2)
     tensor([[[0.4286, 0.4286, 0.1429, 0.0000],
              [0.0000, 0.1429, 0.4286, 0.4286]]])
     """
     step = length / size_out
-    stretch = step.clamp_min(1)
     i = torch.arange(size_out, device=start.device, dtype=torch.float32)
     if flip is not None:
         i = (flip * (size_out - 1) - i).abs_()
-    centers = (start + (i + 0.5) * step) / stretch  # (n, size_out)
-    pixels = torch.arange(size_in, device=start.device, dtype=torch.float32)
-    outside = (pixels < start) | (pixels >= start + length)
-    places = ((pixels + 0.5) / stretch).masked_fill_(outside, float("inf"))  # (n, size_in)
-    distance = (places[:, None] - centers[:, :, None]).abs_()
-    weights = _cubic(distance) if bicubic else distance.sub_(1).clamp_max_(0)
-    return weights.div_(weights.sum(-1, keepdim=True))  # the negative sign cancels
+    centers = start + (i + 0.5) * step  # (n, size_out)
+    pixels = torch.arange(size_in, device=start.device, dtype=torch.float32) + 0.5
+    if size_in <= size_out and not bicubic:  # nothing shrinks: two weights that sum to 1
+        centers = centers.clamp(start + 0.5, start + length - 0.5)
+        return (pixels - centers[:, :, None]).abs_().neg_().add_(1).clamp_min_(0)
+    stretch = step.clamp_min(1)
+    outside = (pixels < start) | (pixels > start + length)
+    places = (pixels / stretch).masked_fill_(outside, float("inf"))  # (n, size_in)
+    distance = (places[:, None] - (centers / stretch)[:, :, None]).abs_()
+    weights = _cubic(distance) if bicubic else distance.neg_().add_(1).clamp_min_(0)
+    return weights.div_(weights.sum(-1, keepdim=True))
 
 
 def _cubic(distance: Tensor) -> Tensor:

@@ -9,10 +9,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from dal_toolbox.config.overrides import check, expand_aliases, load_plugins
+from dal_toolbox.config.overrides import check, expand_aliases, load_plugins, swept_keys
 from dal_toolbox.config.parts import CONFIGS, GROUPS, mirror, plain
 from dal_toolbox.errors import UserError
 
+SWEPT = "DAL_TOOLBOX_SWEPT_KEYS"
 # Overrides that say where or how a run happens do not name it.
 PLACES = (
     "output_dir",
@@ -41,7 +42,10 @@ def launch(config_name: str, run: Callable[[dict, Path], None]) -> None:
         for group in _groups(config_name):
             mirror(group)
         if not any(argument.startswith("--") for argument in sys.argv[1:]):
-            check([item for item in sys.argv[1:] if not item.startswith("-")], config_name)
+            overrides = [item for item in sys.argv[1:] if not item.startswith("-")]
+            check(overrides, config_name)
+            # By the environment: jobs of a launcher may run in other processes.
+            os.environ[SWEPT] = ",".join(swept_keys(overrides))
     except UserError as error:
         _stop(error)
     OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
@@ -66,7 +70,10 @@ def sweep_name(overrides: Sequence[str]) -> str:
     'strategy-margin_random_seed-1'
     """
     parts = [item.lstrip("+~").partition("=") for item in overrides]
-    named = [f"{key}-{value}" for key, _, value in parts if key.split("/")[0] not in PLACES]
+    swept = os.environ.get(SWEPT, "").split(",")
+    if swept == [""]:  # not known: all that tell what a job does
+        swept = [key for key, _, _ in parts if key.split("/")[0] not in PLACES]
+    named = [f"{key}-{value}" for key, _, value in parts if key in swept]
     return "_".join(named).replace(os.sep, "-") or "default"
 
 

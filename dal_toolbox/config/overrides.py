@@ -36,7 +36,7 @@ def expand_aliases(arguments: Sequence[str], config_name: str) -> list[str]:
     """
     keys = {**KEYS, "experiment": f"experiment/{config_name}"}
     sweep = [argument for argument in arguments if argument in ("-m", "--multirun")]
-    expanded = sweep[:1]  # Hydra wants its flags in front
+    expanded = ["-m"] if sweep else []  # Hydra wants its flags in front
     for argument in arguments:
         if argument in sweep:
             continue
@@ -122,6 +122,16 @@ def check(overrides: Sequence[str], config_name: str) -> None:
         raise UserError(_missing_choice(error)) from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(_first_line(error)) from error
+
+
+def swept_keys(overrides: Sequence[str]) -> list[str]:
+    """The keys that a sweep gives several values.
+
+    >>> swept_keys(["strategy=random,margin", "random_seed=range(0,3)", "query_size=5"])
+    ['strategy', 'random_seed']
+    """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return [item.key_or_group for item in parsed if item.is_sweep_override()]
 
 
 def _is_group(item: Override) -> bool:

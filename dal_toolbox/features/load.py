@@ -1,5 +1,6 @@
 """Features of a split: from the store, from an encoder, or the pixels themselves."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -71,8 +72,8 @@ def encoder_features(
 
 def raw_features(images: Images, batch_size: int = 512) -> Features:
     """The pixels in [0, 1] as features, float32. Shape: (n, c · h · w)."""
-    rows = np.arange(len(images))
-    starts = range(0, len(images), batch_size)
-    batches = [images.batch(rows[start : start + batch_size]).flatten(1) for start in starts]
-    values = torch.cat(batches).float() / 255
+    values = torch.empty(len(images), math.prod(images.shape))
+    for start in range(0, len(images), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(images)))
+        values[start : start + batch_size] = images.batch(rows).flatten(1) / 255
     return Features(values, torch.from_numpy(images.targets), images.names, images.fingerprint)

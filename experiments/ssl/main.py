@@ -14,6 +14,7 @@ from dal_toolbox.runs import RunFolder
 from dal_toolbox.seeding import seed_everything
 from dal_toolbox.ssl import SSL_METHODS
 from dal_toolbox.ssl.evaluation import Evaluation, plan_evaluation
+from dal_toolbox.ssl.loggers import make_loggers
 from dal_toolbox.ssl.optimization import Optimization
 from dal_toolbox.ssl.pretrain import PretrainResult, pretrain
 
@@ -55,6 +56,7 @@ def main(config: dict[str, Any], folder: Path) -> None:
         seed=seed,
         callbacks=evaluation.callbacks,
         monitor=evaluation.monitor,
+        loggers=make_loggers(config["logger"]["name"], run.path),
         compile=trainer["compile"],
     )
     finish(run, result, bundle)
@@ -81,6 +83,7 @@ def make_evaluation(config: dict[str, Any], bundle: DatasetBundle, workers: int)
         "classifier": le_model["name"],
         "num_epochs": le_model["num_epochs"],
         "train_batch_size": le_model["train_batch_size"],
+        "val_batch_size": le_model["val_batch_size"],
         **le_model["optimizer"],
     }
     return plan_evaluation(

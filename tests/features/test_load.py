@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+import torch
+
+from dal_toolbox.errors import UserError
+from dal_toolbox.features import FeatureStore, encoder_features, extract_features, raw_features
+
+OPTIONS = {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2), "device": "cpu", "precision": "32"}
+
+
+def test_features_of_an_encoder_come_from_the_store(encoder, images, tmp_path):
+    store = FeatureStore(tmp_path)
+    first = encoder_features(store, encoder, images, "train", **OPTIONS)
+    assert torch.equal(first.values, extract_features(encoder, images, **OPTIONS))
+    assert torch.equal(first.targets, torch.from_numpy(images.targets))
+    assert list(first.names) == list(images.names)
+    second = encoder_features(store, encoder, images, "train", **OPTIONS)
+    assert second.key == first.key
+    others = [
+        encoder_features(store, encoder, images, "test", **OPTIONS),
+        encoder_features(store, encoder, images.subset(np.arange(5)), "train", **OPTIONS),
+        encoder_features(store, encoder, images, "train", image_size=8, **OPTIONS),
+        encoder_features(store, encoder, images, "train", dtype=torch.float16, **OPTIONS),
+        encoder_features(store, encoder, images, "train", **{**OPTIONS, "precision": "bf16"}),
+    ]
+    with torch.no_grad():
+        next(encoder.parameters()).mul_(2)
+    others.append(encoder_features(store, encoder, images, "train", **OPTIONS))
+    assert len({first.key, *(other.key for other in others)}) == 7
+
+
+def test_a_dtype_that_cannot_be_stored_is_refused_before_the_work(encoder, images, tmp_path):
+    encoder.forward = None
+    with pytest.raises(UserError, match="bfloat16"):
+        encoder_features(
+            FeatureStore(tmp_path), encoder, images, "train", dtype=torch.bfloat16, **OPTIONS
+        )
+
+
+def test_raw_features_are_the_pixels(images):
+    features = raw_features(images, batch_size=7)
+    assert torch.equal(features.values, images.images.flatten(1).float() / 255)
+    assert features.directory is None
+    assert len(raw_features(images.subset(np.arange(0)))) == 0
