@@ -1,8 +1,8 @@
 """Random resized crop and flip: one matrix for the rows and one for the columns of each sample.
 
 Interpolation is separable, so a crop that is resized and flipped is ``rows @ image @ columns.T``:
-exact, antialiased like torchvision's, and on CPU several times as fast as ``grid_sample``, which
-does not antialias.
+exact and antialiased like torchvision's, which ``grid_sample`` is not. On CPU it took about half
+the time of ``grid_sample`` at 32 pixels, and somewhat more than it at 224.
 """
 
 import torch
