@@ -130,13 +130,12 @@ def lower_bounds(left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor]) -> T
 
 def measure(left: Side, right: Side, query: Tensor, key: Tensor) -> Tensor:
     """Squared distances from float64 differences: queries (p,) to their keys (p, w). Shape: (p, w)."""
-    row_bytes = 16 * key.shape[1] * right.rows.shape[1]
-    size = max(1, left.chunk_bytes // 4 // row_bytes)
+    row_bytes = 32 * key.shape[1] * right.rows.shape[1]
+    size = max(1, tile_bytes(query.device, left.chunk_bytes) // row_bytes)
     squared = torch.empty(key.shape, dtype=torch.float64, device=key.device)
     for chunk, i, j in zip(squared.split(size), query.split(size), key.split(size), strict=True):
-        a, b = left.exact(i)[:, None], right.exact(j)  # (b, 1, d), (b, w, d)
-        distances = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
-        torch.square(distances.squeeze(1), out=chunk)
+        difference = right.exact(j).sub_(left.exact(i)[:, None])  # (b, w, d)
+        torch.sum(difference.square_(), dim=2, out=chunk)
         if left.metric == "cosine":
             chunk.masked_fill_(left.zeros(i)[:, None] | right.zeros(j), 2.0)
     return squared
