@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+
 import numpy as np
 import torch
 from _bench import Timing, print_table, time_interleaved, write_json
