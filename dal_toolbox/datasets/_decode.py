@@ -1,51 +1,85 @@
 """One image file to one uint8 array."""
 
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dal_toolbox.errors import UserError
 
 VERSION = 1  # counts changes of what decode returns; part of fingerprints
 
+# What a file holds is told from its content. Not all that PIL knows: EPS, for one, runs a program.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 EXTENSIONS = frozenset(".bmp .gif .jfif .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp".split())  # noqa: SIM905
 
 
 class CorruptImage(UserError, ValueError):
-    """An image file that cannot be decoded."""
+    """An image file that cannot be decoded.
+
+    Args:
+        path: The file.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"cannot decode {path}: {reason}; replace the file, remove it, or leave out all such "
+            "files with dataset.on_error=skip where the dataset has that option"
+        )
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["CorruptImage"], tuple[Path, str]]:
+        return CorruptImage, (self.path, self.reason)  # workers send it
 
 
 def decode(path: Path, size: int) -> np.ndarray:
     """The center square of an image, as people see it: upright and in 8-bit RGB.
 
-    Orientation in EXIF is applied, 16-bit gray is scaled to 8 bit, transparent pixels become
-    white. The shorter side is resized to ``size`` (bicubic, antialiased); no resampling happens
-    where it has that length already. JPEGs four times as large or more are reduced while decoding.
+    Orientation in EXIF is applied, 16-bit gray is scaled to 8 bit, CMYK is read as Adobe writes it,
+    transparent pixels become white; of an animation the first frame is taken. The shorter side is
+    resized to ``size`` (bicubic, antialiased); no resampling happens where it has that length
+    already. JPEGs four times as large or more are reduced while decoding. The content tells the
+    format, whatever the name says.
 
     Returns:
         Shape: (3, size, size), uint8.
 
     Raises:
-        CorruptImage: Whatever is wrong with the file, in one line with its path.
+        CorruptImage: Whatever is wrong with the file, in one line with its path. Damage within the
+            compressed data of a JPEG is not always noticed: its decoder guesses what is missing.
     """
-    try:
-        with Image.open(path) as image:
-            image.draft(None, (2 * size, 2 * size))  # twice, so that the last step antialiases
-            ImageOps.exif_transpose(image, in_place=True)
-            square = ImageOps.fit(to_rgb(image), (size, size), Image.Resampling.BICUBIC)
+    with _opened(path) as image:
+        image.draft(None, (2 * size, 2 * size))  # twice, so that the last step antialiases
+        ImageOps.exif_transpose(image, in_place=True)
+        square = ImageOps.fit(to_rgb(image), (size, size), Image.Resampling.BICUBIC)
         return np.asarray(square).transpose(2, 0, 1)
-    except Exception as error:  # a broken file makes PIL raise nearly anything
-        raise CorruptImage(_message(path, error)) from error
 
 
 def shorter_side(path: Path) -> int:
     """Length of the shorter side in pixels, from the head of the file alone."""
+    with _opened(path) as image:
+        return min(image.size)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Opens a file; whatever goes wrong until the block ends is a :class:`CorruptImage`."""
     try:
-        with Image.open(path) as image:
-            return min(image.size)
-    except Exception as error:
-        raise CorruptImage(_message(path, error)) from error
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait forever
+            raise ValueError("a folder, pipe or device instead of a file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as of odd metadata beside good pixels
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                yield image
+    except Exception as error:  # a broken file makes PIL raise nearly anything
+        raise CorruptImage(path, _reason(path, error)) from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -73,6 +107,10 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
 
 
-def _message(path: Path, error: Exception) -> str:
-    reason = " ".join(str(error).split()).removesuffix(f" '{path}'") or type(error).__name__
-    return f"cannot decode {path}: {reason}; replace the file or remove it"
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        is_empty = path.stat().st_size == 0
+        return "the file is empty" if is_empty else f"no image ({', '.join(FORMATS)})"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

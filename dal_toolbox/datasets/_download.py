@@ -1,49 +1,60 @@
-"""Official archives: found, or downloaded, checked and unpacked once."""
+"""Official archives and files: found, or downloaded, checked and unpacked once."""
 
 import hashlib
-import http.client
-import tarfile
-import tempfile
-import urllib.error
-import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
-from rich.progress import Progress
 
+from dal_toolbox.datasets import _transfer
+from dal_toolbox.datasets._unpack import BadArchive, unpack
 from dal_toolbox.datasets.base import DatasetNotFound
 from dal_toolbox.errors import UserError
-from dal_toolbox.progress import log, progress_bar
-
-TIMEOUT = 10.0  # seconds without a byte
-BLOCK = 2**20
-NETWORK_ERRORS = (OSError, http.client.HTTPException)
-
-
-class BadArchive(UserError, ValueError):
-    """A file that is not the official archive."""
+from dal_toolbox.progress import log
 
 
 @dataclass(frozen=True)
 class Archive:
-    """Where a dataset comes from.
+    """A tar or zip archive that a dataset comes in.
 
     Args:
         dataset: Its name, for messages.
-        url: Of the tar file; the last part is its file name.
-        md5: Of the tar file, as its authors publish it.
+        url: Of the archive; the last part is its file name.
+        md5: Of the archive, as its authors or torchvision publish it.
         folder: The folder inside.
+        home: Folder of ``dataset_path`` that it is unpacked in.
+        beside: What else is needed there, for messages.
     """
 
     dataset: str
     url: str
     md5: str
     folder: str
+    home: str = ""
+    beside: str = ""
 
     @property
     def filename(self) -> str:
         return self.url.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Files:
+    """Plain files that a dataset comes in.
+
+    Args:
+        dataset: Its name, for messages.
+        url: Of the folder of the files, with the last slash.
+        md5: Of each file, by its name.
+        homes: Folders of ``dataset_path`` where files are looked for; downloads go to the first.
+    """
+
+    dataset: str
+    url: str
+    md5: Mapping[str, str]
+    homes: tuple[str, ...]
 
 
 def fetch(archive: Archive, dataset_path: Path, *, download: bool) -> Path:
@@ -55,114 +66,113 @@ def fetch(archive: Archive, dataset_path: Path, *, download: bool) -> Path:
         download: Whether the network may be used.
 
     Raises:
-        DatasetNotFound: It is not there and cannot be downloaded.
-        BadArchive: The tar file is not the official one.
+        DatasetNotFound: It is not there and cannot be downloaded or written.
+        BadArchive: The file is not the official archive.
     """
-    folder = dataset_path / archive.folder
+    home = dataset_path / archive.home
+    folder = home / archive.folder
     if folder.is_dir():
         return folder
-    file = dataset_path / archive.filename
+    folder_shown = Path(archive.home, archive.folder)
+    wanted = f"{archive.filename} or the folder {folder_shown} inside it{archive.beside}"
+    found = [path / archive.filename for path in (dataset_path, home)]
+    file = next((path for path in found if path.exists()), home / archive.filename)
     if not file.exists() and not download:
-        raise _not_found(archive, dataset_path, "dataset.download=false")
-    try:
-        dataset_path.mkdir(parents=True, exist_ok=True)
-        with FileLock(dataset_path / f".{archive.folder}.lock"):
-            if not folder.is_dir():
-                _provide(archive, file, folder)
-    except NETWORK_ERRORS as error:
-        raise _not_found(archive, dataset_path, _reason(archive, error)) from None
+        raise not_found(archive.dataset, dataset_path, wanted, "dataset.download=false")
+    with writing(archive.dataset, dataset_path, wanted, archive.url):
+        home.mkdir(exist_ok=True)
+        if not folder.is_dir():
+            _provide(archive.url, archive.md5, file)
+            unpack(file, folder)
     return folder
 
 
-def _provide(archive: Archive, file: Path, folder: Path) -> None:
-    if not file.exists():
-        part = file.with_name(f"{file.name}.part")
-        _download(archive.url, part)
-        _verify(archive, part)
-        part.replace(file)
-    else:
-        _verify(archive, file)
-    _unpack(file, folder)
+def fetch_files(
+    files: Files, dataset_path: Path, names: Sequence[str], *, download: bool
+) -> list[Path]:
+    """Where the files ``names`` lie, a ``.gz`` maybe unpacked; downloads what is missing.
+
+    What is downloaded is checked; what lies there already is checked by whoever reads it.
+
+    Args:
+        files: What there is.
+        dataset_path: Where the files lie, or shall lie.
+        names: Which of them are wanted.
+        download: Whether the network may be used.
+
+    Raises:
+        DatasetNotFound: One is not there and cannot be downloaded or written.
+        BadArchive: What was downloaded is not the official file.
+    """
+    missing = [name for name in names if _find(files, dataset_path, name) is None]
+    wanted = f"{', '.join(missing or names)} (in {' or '.join(map(_shown, files.homes))})"
+    if missing and not download:
+        raise not_found(files.dataset, dataset_path, wanted, "dataset.download=false")
+    for name in missing:
+        with writing(files.dataset, dataset_path, wanted, files.url + name):
+            home = dataset_path / files.homes[0]
+            home.mkdir(parents=True, exist_ok=True)
+            if _find(files, dataset_path, name) is None:
+                _provide(files.url + name, files.md5[name], home / name)
+    return [path for name in names if (path := _find(files, dataset_path, name)) is not None]
 
 
-def _download(url: str, part: Path) -> None:
-    """Downloads to ``part``, going on where it ends; tries again as long as that brings bytes."""
-    with progress_bar() as progress:
-        while True:
-            before = _size(part)
-            try:
-                return _continue(url, part, progress)
-            except NETWORK_ERRORS as error:
-                if isinstance(error, urllib.error.HTTPError) or _size(part) <= before:
-                    raise
-                log.warning("download of %s broke off (%s); going on", url, error)
-
-
-def _continue(url: str, part: Path, progress: Progress) -> None:
-    start = _size(part)
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if start and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # nothing is left to load; the checksum tells if it is right
-        raise
-    with response, part.open("ab") as file:
-        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            file.truncate(start := 0)  # the server sends everything again
-        total = start + int(response.headers.get("Content-Length", 0))
-        task = progress.add_task(
-            f"Downloading {part.stem} (MiB)", total=total / BLOCK, completed=start // BLOCK, note=""
-        )
-        while block := response.read(BLOCK):
-            file.write(block)
-            progress.advance(task, len(block) / BLOCK)
-    if _size(part) < total:
-        raise http.client.IncompleteRead(b"", total - _size(part))
-
-
-def _verify(archive: Archive, file: Path) -> None:
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "md5").hexdigest()
-    if found == archive.md5:
-        return
-    if file.suffix == ".part":
-        file.unlink()
-        raise BadArchive(
-            f"what {archive.url} sent has MD5 {found} instead of {archive.md5}; it was deleted: "
-            f"start again, or put the official {archive.filename} into {file.parent}"
-        )
-    raise BadArchive(f"{file} has MD5 {found} instead of {archive.md5}; delete it and start again")
-
-
-def _unpack(file: Path, folder: Path) -> None:
-    """Unpacks beside the goal and renames, so that a half-unpacked folder is never taken."""
-    log.info("unpacking %s", file)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-        try:
-            with tarfile.open(file) as tar:
-                tar.extractall(temporary, filter="data")
-            (Path(temporary) / folder.name).rename(folder)
-        except (tarfile.TarError, EOFError, FileNotFoundError) as error:
-            raise BadArchive(f"{file} holds no folder {folder.name}: {error}") from error
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
-
-
-def _reason(archive: Archive, error: Exception) -> str:
-    reason = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(reason, OSError) and reason.filename:
-        return f"cannot write {reason.filename}: {reason.strerror}"
-    text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
-    return f"downloading {archive.url} failed: {text or type(error).__name__}"
-
-
-def _not_found(archive: Archive, dataset_path: Path, reason: str) -> DatasetNotFound:
+def not_found(dataset: str, dataset_path: Path, wanted: str, reason: str) -> DatasetNotFound:
+    """The error that says what is missing, and what to put where."""
     return DatasetNotFound(
-        f"{archive.dataset} is not in dataset_path={dataset_path} ({reason}); put "
-        f"{archive.filename} or the folder {archive.folder} inside it there, "
+        f"{dataset} is not in dataset_path={dataset_path} ({reason}); put {wanted} there, "
         "or choose dataset=digits or dataset=folder dataset.root=<folder of images>"
     )
+
+
+@contextmanager
+def writing(dataset: str, dataset_path: Path, wanted: str, source: str) -> Iterator[None]:
+    """One process at a time; what goes wrong with network or disk becomes one line.
+
+    Raises:
+        DatasetNotFound: ``source`` cannot be brought to ``dataset_path``.
+    """
+    try:
+        dataset_path.mkdir(parents=True, exist_ok=True)
+        with FileLock(dataset_path / f".{dataset}.lock"):
+            yield
+    except UserError:
+        raise
+    except _transfer.NETWORK_ERRORS as error:
+        reason = _transfer.reason(source, error)
+        raise not_found(dataset, dataset_path, wanted, reason) from None
+
+
+def _provide(url: str, md5: str, file: Path) -> None:
+    """Checks ``file``, or downloads it if it is not there."""
+    if file.exists():
+        log.info("checking %s", file)
+        if (found := _md5(file)) != md5:
+            raise BadArchive(f"{file} has MD5 {found} instead of {md5}; delete it and start again")
+        return
+    part = file.with_name(f"{file.name}.part")
+    _transfer.download(url, part)
+    if (found := _md5(part)) != md5:
+        part.unlink()
+        raise BadArchive(
+            f"what {url} sent has MD5 {found} instead of {md5}; it was deleted: "
+            f"start again, or put the official {file.name} into {file.parent}"
+        )
+    part.replace(file)
+
+
+def _find(files: Files, dataset_path: Path, name: str) -> Path | None:
+    for home in files.homes:
+        for candidate in (name, name.removesuffix(".gz")):
+            if (path := dataset_path / home / candidate).is_file():
+                return path
+    return None
+
+
+def _md5(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "md5").hexdigest()
+
+
+def _shown(home: str) -> str:
+    return home or "the folder itself"

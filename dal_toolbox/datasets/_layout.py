@@ -1,6 +1,5 @@
 """What a folder of images says by its form: names, classes and splits."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dal_toolbox.datasets._decode import EXTENSIONS
+from dal_toolbox.datasets._index import scan
 from dal_toolbox.datasets._split_files import BadSplitFile, read_split_files
 from dal_toolbox.datasets.base import DatasetNotFound
 from dal_toolbox.progress import log
@@ -41,21 +41,30 @@ class Layout:
     def with_splits(self, **splits: np.ndarray) -> "Layout":
         """The same with other splits, and only what is in one of them."""
         splits = {**self.splits, **splits}
-        used = np.unique(np.concatenate(list(splits.values())))
+        used = np.zeros(len(self.names), dtype=bool)
+        for rows in splits.values():
+            used[rows] = True
+        if used.all():
+            return replace(self, splits=splits)
+        new_row = np.cumsum(used) - 1
         return replace(
             self,
-            names=[self.names[row] for row in used.tolist()],
+            names=[self.names[row] for row in np.flatnonzero(used).tolist()],
             targets=self.targets[used],
-            splits={split: np.searchsorted(used, rows) for split, rows in splits.items()},
+            splits={split: new_row[rows] for split, rows in splits.items()},
         )
 
 
-def read_layout(root: Path) -> Layout:
+def read_layout(root: Path, index_dir: Path | None = None) -> Layout:
     """Lists the images below ``root`` and tells classes and splits from their paths.
 
     Forms, in this order: split files ``train.txt``, ``val.txt``, ``test.txt`` in ``root``; split
     folders ``train/<class>``, ``val/<class>``, ``test/<class>``, ``unlabeled``; class folders.
     Images without any class folder have no label.
+
+    Args:
+        root: The folder.
+        index_dir: Where :func:`~dal_toolbox.datasets._index.scan` keeps lists of large folders.
 
     Raises:
         DatasetNotFound: There is no such folder, or no image in it.
@@ -63,7 +72,7 @@ def read_layout(root: Path) -> Layout:
     """
     if not root.is_dir():
         raise DatasetNotFound(f"dataset.root={root} is no folder (looked for {root.absolute()})")
-    images_in = _scan(root)
+    images_in = scan(root, index_dir)
     if not images_in:
         raise DatasetNotFound(
             f"dataset.root={root} holds no images ({', '.join(sorted(EXTENSIONS))})"
@@ -83,31 +92,6 @@ def read_layout(root: Path) -> Layout:
         raise BadSplitFile(f"{root}: no images are left for training beside {', '.join(splits)}")
     layout = Layout(names, np.repeat(targets, counts), tuple(classes), splits).with_splits()
     return _with_classes_that_occur(layout)
-
-
-def _scan(root: Path) -> dict[str, list[str]]:
-    """Sorted image paths of each folder that has some, as ``folder/file`` relative to ``root``.
-
-    The root itself is the folder ``""``; hidden files and folders are left out.
-    """
-    images_in: dict[str, list[str]] = {}
-    to_do = [""]
-    while to_do:
-        folder = to_do.pop()
-        prefix = f"{folder}/" if folder else ""
-        names = []
-        with os.scandir(root / folder) as entries:
-            for entry in entries:
-                name = entry.name
-                if name.startswith("."):
-                    continue
-                if f".{name.rpartition('.')[2].lower()}" in EXTENSIONS:
-                    names.append(prefix + name)
-                elif entry.is_dir():
-                    to_do.append(prefix + name)
-        if names:
-            images_in[folder] = sorted(names)
-    return dict(sorted(images_in.items()))
 
 
 def _has_split_folders(folders: Iterable[str]) -> bool:

@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,13 @@ class DatasetNotFound(UserError, FileNotFoundError):
     """The data is not where it was looked for; the message says what to put where."""
 
 
+class SkippedFile(NamedTuple):
+    """A file that was left out of a dataset, and why."""
+
+    name: str
+    reason: str
+
+
 class Images(ABC):
     """Images with targets and names; the latter two never need an image to be decoded.
 
@@ -30,6 +37,7 @@ class Images(ABC):
 
     _whole: "Images | None" = None  # of a subset: the images that it was taken from first ...
     _rows: np.ndarray | None = None  # ... and its rows there
+    skipped: tuple[SkippedFile, ...] = ()  # files that were left out of the whole
 
     def __init__(self, targets: np.ndarray, names: Sequence[str]) -> None:
         self.targets = np.ascontiguousarray(targets, dtype=np.int64)
@@ -68,7 +76,8 @@ class Images(ABC):
         """Hex digest of the content; of a subset: of the whole and the rows taken from it."""
         if self._whole is None or self._rows is None:
             return self._cached_digest
-        return sha256(self._whole.fingerprint.encode() + self._rows.tobytes()).hexdigest()
+        part = self._rows.tobytes() + self.targets.tobytes()  # targets: they may have new numbers
+        return sha256(self._whole.fingerprint.encode() + part).hexdigest()
 
     @cached_property
     def _cached_digest(self) -> str:
@@ -146,7 +155,7 @@ class DatasetBundle:
         test: Images for the final evaluation.
         unlabeled: Further images without labels, if any.
         classes: Class names; target i is ``classes[i]``.
-        image_size: Height and width of the images.
+        image_size: Height and width that networks get; images may be stored larger.
         mean: Of each channel of images in [0, 1], to normalize with. Length: c.
         std: Standard deviation, likewise. Length: c.
     """
@@ -163,9 +172,20 @@ class DatasetBundle:
 
     def __post_init__(self) -> None:
         shape = (len(self.mean), self.image_size, self.image_size)
-        for part in (self.train, self.val, self.test, self.unlabeled):
-            if part is not None and part.shape != shape:
+        for part in self._parts:
+            channels, height, width = part.shape
+            if channels != shape[0] or height != width or height < self.image_size:
                 raise ValueError(f"images of shape {part.shape} in a dataset of shape {shape}")
+
+    @property
+    def _parts(self) -> list[Images]:
+        parts = (self.train, self.val, self.test, self.unlabeled)
+        return [part for part in parts if part is not None]
+
+    @property
+    def skipped(self) -> tuple[SkippedFile, ...]:
+        """Files that could not be decoded and were left out."""
+        return tuple(dict.fromkeys(file for part in self._parts for file in part.skipped))
 
     @property
     def num_classes(self) -> int:

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from dal_toolbox.datasets._download import Archive, BadArchive, fetch
-from dal_toolbox.datasets._splits import split_off
+from dal_toolbox.datasets._bundles import array_bundle
+from dal_toolbox.datasets._download import Archive, fetch
+from dal_toolbox.datasets._unpack import BadArchive
 from dal_toolbox.datasets.base import DATASETS, DatasetBundle, DatasetNotFound, ImageArray
 
 CIFAR10 = Archive(
@@ -45,8 +46,8 @@ def cifar10(
     train = _read(folder, [f"data_batch_{part}" for part in range(1, 6)], "labels", "train")
     test = _read(folder, ["test_batch"], "labels", "test")
     classes = _classes(folder / "batches.meta", "label_names")
-    mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-    return _bundle(CIFAR10.dataset, train, test, classes, mean, std, val_size, split_seed)
+    statistics = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+    return array_bundle("CIFAR10", train, test, classes, statistics, val_size, split_seed)
 
 
 @DATASETS.register("CIFAR100")
@@ -74,32 +75,8 @@ def cifar100(
     train = _read(folder, ["train"], f"{labels}_labels", "train")
     test = _read(folder, ["test"], f"{labels}_labels", "test")
     classes = _classes(folder / "meta", f"{labels}_label_names")
-    mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
-    return _bundle(CIFAR100.dataset, train, test, classes, mean, std, val_size, split_seed)
-
-
-def _bundle(
-    name: str,
-    train: ImageArray,
-    test: ImageArray,
-    classes: tuple[str, ...],
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    val_size: float,
-    split_seed: int,
-) -> DatasetBundle:
-    stays, val = split_off(train.targets, val_size, split_seed, "val")
-    return DatasetBundle(
-        name=name,
-        train=train.subset(stays) if len(val) else train,
-        val=train.subset(val) if len(val) else None,
-        test=test,
-        unlabeled=None,
-        classes=classes,
-        image_size=32,
-        mean=mean,
-        std=std,
-    )
+    statistics = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
+    return array_bundle("CIFAR100", train, test, classes, statistics, val_size, split_seed)
 
 
 def _read(folder: Path, files: Sequence[str], key: str, split: str) -> ImageArray:

@@ -4,13 +4,18 @@ import os
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dal_toolbox.datasets import _decode
+from dal_toolbox.datasets._decode import CorruptImage
+from dal_toolbox.datasets._stamps import file_stamps
 from dal_toolbox.datasets.base import DatasetNotFound, Images, as_rows
+
+OnError: TypeAlias = Literal["raise", "skip"]
 
 
 class ImageFiles(Images):
@@ -24,16 +29,25 @@ class ImageFiles(Images):
         names: Paths relative to ``root``, with forward slashes. Length: n.
         targets: Class indices, -1 = no label. Shape: (n,).
         image_size: Height and width of the decoded images.
+        on_error: Whether :func:`~dal_toolbox.datasets.opening.open_images` refuses files that
+            cannot be decoded, or leaves them out and lists them. ``batch`` refuses always.
     """
 
     def __init__(
-        self, root: Path, names: Sequence[str], targets: np.ndarray, image_size: int
+        self,
+        root: Path,
+        names: Sequence[str],
+        targets: np.ndarray,
+        image_size: int,
+        *,
+        on_error: OnError = "raise",
     ) -> None:
         super().__init__(targets, names)
         if image_size < 1:
             raise ValueError(f"image_size={image_size}; wanted 1 or more")
         self.root = Path(root)
         self.image_size = image_size
+        self.on_error = on_error
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -43,24 +57,47 @@ class ImageFiles(Images):
         """The images at ``indices`` (b,), decoded. Shape: (b, 3, image_size, image_size), uint8.
 
         Raises:
-            CorruptImage: A file cannot be decoded; the message names it.
+            CorruptImage: A file cannot be decoded, whatever ``on_error``; the message names it.
         """
-        rows = as_rows(indices, len(self))
+        rows = as_rows(indices, len(self)).tolist()
         images = np.empty((len(rows), *self.shape), dtype=np.uint8)
-        for image, row in zip(images, rows.tolist(), strict=True):
-            image[:] = _decode.decode(self.root / self.names[row], self.image_size)
+        for image, row in zip(images, rows, strict=True):
+            image[:] = self._decode(row)
         return torch.from_numpy(images)
+
+    def readable(self, indices: np.ndarray) -> tuple[Tensor, dict[int, str]]:
+        """Those of the images at ``indices`` that can be decoded, and what is wrong with the others.
+
+        Returns:
+            The k images, in order. Shape: (k, 3, image_size, image_size), uint8.
+            The reason for each index of the others.
+        """
+        images, bad = [np.empty((0, *self.shape), dtype=np.uint8)], {}
+        for row in as_rows(indices, len(self)).tolist():
+            try:
+                images.append(self._decode(row)[None])
+            except CorruptImage as error:
+                bad[row] = error.reason
+        return torch.from_numpy(np.concatenate(images)), bad
+
+    def find_bad(self, indices: np.ndarray) -> dict[int, str]:
+        """What is wrong with those of the images at ``indices`` that cannot be decoded."""
+        return self.readable(indices)[1]
+
+    def _decode(self, row: int) -> np.ndarray:
+        return _decode.decode(self.root / self.names[row], self.image_size)
 
     def _digest(self) -> str:
         """Of path, size, modification time and target of every file, and of how it is decoded."""
-        folder = f"{self.root}/"
         try:
-            status = [os.stat(folder + name) for name in self.names]  # noqa: PTH116  twice as fast
+            stamps = file_stamps(self.root, self.names, missing_ok=self.on_error == "skip")
         except OSError as error:
-            raise DatasetNotFound(f"cannot read {error.filename}: {error.strerror}") from error
+            raise DatasetNotFound(
+                f"cannot read {error.filename}: {error.strerror}; remove it, or leave such files "
+                "out with dataset.on_error=skip where the dataset has that option"
+            ) from error
         digest = sha256(f"{_decode.VERSION} {self.image_size} {len(self)}\n".encode())
         digest.update(os.fsencode("\0".join(self.names)))
-        for stamps in ((file.st_size for file in status), (file.st_mtime_ns for file in status)):
-            digest.update(np.fromiter(stamps, dtype=np.int64).tobytes())
+        digest.update(np.ascontiguousarray(stamps.T).tobytes())
         digest.update(self.targets.tobytes())
         return digest.hexdigest()

@@ -1,28 +1,25 @@
 """A folder of images as a dataset."""
 
-import json
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from dal_toolbox.datasets import packing
-from dal_toolbox.datasets._decode import shorter_side
+from dal_toolbox.datasets._decode import CorruptImage, decode, shorter_side
 from dal_toolbox.datasets._layout import Layout, read_layout
 from dal_toolbox.datasets._splits import BadShare, split_off, stratified_choice
-from dal_toolbox.datasets._statistics import channel_statistics
-from dal_toolbox.datasets.base import (
-    DATASETS,
-    DatasetBundle,
-    DatasetNotFound,
-    ImageArray,
-    Images,
+from dal_toolbox.datasets.base import DATASETS, DatasetBundle, DatasetNotFound
+from dal_toolbox.datasets.files import ImageFiles, OnError
+from dal_toolbox.datasets.opening import (
+    PACK_BYTES,
+    Pack,
+    open_images,
+    pixel_statistics,
+    split_images,
+    stored_size,
 )
-from dal_toolbox.datasets.files import ImageFiles
 from dal_toolbox.progress import log
 from dal_toolbox.seeding import generator
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AUTO_SIZE_SAMPLE = 32  # files whose size is looked at
 
 
@@ -37,8 +34,10 @@ def folder(
     test_size: float = 0.2,
     split_seed: int = 0,
     train_size: int = 0,
-    pack: Literal["auto", "always", "never"] = "auto",
-    pack_bytes: int = 4 * 2**30,
+    pack: Pack = "auto",
+    pack_bytes: int = PACK_BYTES,
+    on_error: OnError = "raise",
+    max_size: int = 0,
 ) -> DatasetBundle:
     """Your own images: ``root/<class>/**/*.jpg``, or png, webp, tiff and others.
 
@@ -53,7 +52,7 @@ def folder(
         dataset_path: Packs lie in ``dataset_path/packed``.
         num_workers: Processes that decode for the pack.
         root: The folder.
-        image_size: Height and width to decode to; 0: the shorter side of the images if that is
+        image_size: Height and width that networks get; 0: the shorter side of the images if that is
             the same for all (of 32 looked at) and at most 256, else 224.
         val_size: Share for validation where no such split is given: of all images, or of the
             training images where a test split is given.
@@ -62,17 +61,25 @@ def folder(
         train_size: Number of training images to keep, stratified by class; 0 keeps all.
         pack: Decode once into one memory-mapped array: ``auto`` does so up to ``pack_bytes``.
         pack_bytes: Largest array that ``auto`` makes.
+        on_error: Whether a file that cannot be decoded is refused, or left out, named in a warning
+            and listed in ``skipped`` of the result. Splits are drawn before files are left out.
+        max_size: Height and width to store images at, so that augmentation crops from more than
+            ``image_size``; 0 stores that size. Clean images are then cut and resized by
+            :class:`~dal_toolbox.augment.EvalTransform`.
 
     Raises:
         DatasetNotFound: There is no folder, or no image in it.
         BadSplitFile: A split file does not fit the folder.
         BadShare: A split would be empty.
-        CorruptImage: A file cannot be decoded.
+        BadSize: ``max_size`` is smaller than what the network gets.
+        CorruptImage: A file cannot be decoded, and is not to be skipped.
+        NothingReadable: No file of a split can be decoded.
     """
     if root is None:
         raise DatasetNotFound("dataset=folder needs dataset.root=<folder with a folder per class>")
     path = Path(root).expanduser()
-    layout = _with_drawn_splits(read_layout(path), val_size, test_size, split_seed)
+    layout = read_layout(path, dataset_path / "index")
+    layout = _with_drawn_splits(layout, val_size, test_size, split_seed)
     layout = _with_train_size(layout, train_size, split_seed)
     log.info(
         "%s: %s images, %d classes",
@@ -80,12 +87,12 @@ def folder(
         ", ".join(f"{len(rows)} {split}" for split, rows in layout.splits.items()),
         len(layout.classes),
     )
-    size = image_size or _auto_size(path, layout)
-    files = ImageFiles(path, layout.names, layout.targets, size)
-    cache_dir = dataset_path / "packed"
-    images = _packed(files, cache_dir, num_workers, pack, pack_bytes)
-    parts = {split: images.subset(rows) for split, rows in layout.splits.items()}
-    mean, std = _statistics(parts["train"], cache_dir / files.fingerprint)
+    size = image_size or _auto_size(path, layout, on_error)
+    stored = stored_size(size, max_size)
+    files = ImageFiles(path, layout.names, layout.targets, stored, on_error=on_error)
+    images = open_images(files, dataset_path, num_workers, pack=pack, pack_bytes=pack_bytes)
+    parts = split_images(images, files, layout.splits)
+    mean, std = pixel_statistics(parts["train"], dataset_path)
     return DatasetBundle(
         name=path.resolve().name,
         train=parts["train"],
@@ -131,36 +138,19 @@ def _with_train_size(layout: Layout, train_size: int, split_seed: int) -> Layout
     return layout.with_splits(train=train[keeps])
 
 
-def _auto_size(root: Path, layout: Layout) -> int:
+def _auto_size(root: Path, layout: Layout, on_error: OnError) -> int:
     rows = np.linspace(0, len(layout.names) - 1, AUTO_SIZE_SAMPLE).astype(np.int64)
-    sides = {shorter_side(root / layout.names[row]) for row in np.unique(rows)}
-    side = sides.pop()
-    return side if not sides and side <= 256 else 224
+    sides = {_side(root / layout.names[row], on_error) for row in np.unique(rows)} - {0}
+    side = sides.pop() if len(sides) == 1 else 224
+    return side if side <= 256 else 224
 
 
-def _packed(
-    files: ImageFiles, cache_dir: Path, num_workers: int, pack: str, pack_bytes: int
-) -> Images:
-    num_bytes = len(files) * int(np.prod(files.shape))
-    if pack == "always" or (pack == "auto" and num_bytes <= pack_bytes):
-        return packing.pack(files, cache_dir, num_workers=num_workers)
-    if pack == "auto":
-        log.warning(
-            "the images take %.1f GB decoded, more than dataset.pack_bytes=%d: they are decoded "
-            "anew in every epoch; dataset.pack=always decodes them once",
-            num_bytes / 1e9,
-            pack_bytes,
-        )
-    return files
-
-
-def _statistics(train: Images, directory: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel; computed once for each training split."""
-    if not isinstance(train, ImageArray):
-        return IMAGENET_MEAN, IMAGENET_STD
-    file = directory / f"statistics-{train.fingerprint[:16]}.json"
-    if not file.exists():
-        mean, std = channel_statistics(train)
-        packing.write_json(file, {"mean": mean, "std": std})
-    facts = json.loads(file.read_text())
-    return tuple(facts["mean"]), tuple(facts["std"])
+def _side(path: Path, on_error: OnError) -> int:
+    """Length of the shorter side; 0 for a file that will be skipped."""
+    if on_error == "raise":
+        return shorter_side(path)
+    try:
+        decode(path, 1)  # the head alone may be sound
+        return shorter_side(path)
+    except CorruptImage:
+        return 0

@@ -1,8 +1,8 @@
 """Batches of images, targets and indices in a reproducible order."""
 
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 from dal_toolbox.datasets.base import ImageArray, Images
 from dal_toolbox.errors import UserError
 from dal_toolbox.seeding import generator
+
+T = TypeVar("T")
 
 
 class BatchTooLarge(UserError, ValueError):
@@ -91,36 +93,53 @@ class ImageLoader:
         return [order[start : start + self.batch_size] for start in starts]
 
     def _decoded(self, batches: list[np.ndarray]) -> Iterator[Tensor]:
-        num_workers = min(self.num_workers, _num_processors(), len(batches))
-        if isinstance(self.images, ImageArray) or num_workers < 1:
-            yield from map(self.images.batch, batches)
-            return
-        for result in DataLoader(
-            _Batches(self.images),
-            batch_size=None,  # an item is a whole batch
-            sampler=batches,
-            num_workers=num_workers,
-            collate_fn=_unchanged,
-            generator=torch.Generator(),  # else it draws from the global one
-        ):
-            if isinstance(result, UserError):
-                raise result
-            yield result
+        in_memory = isinstance(self.images, ImageArray)
+        return map_batches(self.images.batch, batches, 0 if in_memory else self.num_workers)
 
 
-class _Batches(Dataset[Tensor | UserError]):
-    """Decodes in a worker process.
+def map_batches(
+    function: Callable[[np.ndarray], T], batches: Sequence[np.ndarray], num_workers: int
+) -> Iterator[T]:
+    """``function`` of each batch of rows, in order, computed in worker processes.
+
+    Args:
+        function: What is computed.
+        batches: Rows (b,) for each call.
+        num_workers: Processes; no more are started than there are processors or batches.
+
+    Raises:
+        UserError: ``function`` raised it, be it in a worker process.
+    """
+    num_workers = min(num_workers, _num_processors(), len(batches))
+    if num_workers < 1:
+        yield from map(function, batches)
+        return
+    for result in DataLoader(
+        _Calls(function),
+        batch_size=None,  # an item is a whole batch
+        sampler=batches,
+        num_workers=num_workers,
+        collate_fn=_unchanged,
+        generator=torch.Generator(),  # else it draws from the global one
+    ):
+        if isinstance(result, UserError):
+            raise result
+        yield result
+
+
+class _Calls(Dataset[Any]):
+    """Calls a function in a worker process.
 
     A user's mistake travels as a value: raised there, it would come back with the traceback of
     the worker as its message.
     """
 
-    def __init__(self, images: Images) -> None:
-        self.images = images
+    def __init__(self, function: Callable[[np.ndarray], Any]) -> None:
+        self.function = function
 
-    def __getitem__(self, indices: np.ndarray) -> Tensor | UserError:
+    def __getitem__(self, indices: np.ndarray) -> Any:
         try:
-            return self.images.batch(indices)
+            return self.function(indices)
         except UserError as error:
             return error
 

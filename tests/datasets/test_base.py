@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from dal_toolbox.datasets import DatasetBundle, ImageArray
+from dal_toolbox.datasets.base import SkippedFile
 
 
 def make(n=6, seed=0, targets=None, names=None, **kwargs):
@@ -95,3 +96,14 @@ def test_bundle_checks_its_facts():
     gray = {"mean": (0.5,), "std": (0.5,)}
     with pytest.raises(ValueError, match=r"\(3, 4, 4\) in a dataset of shape \(1, 4, 4\)"):
         DatasetBundle(name="wrong", train=images, test=images, **facts, **gray)
+
+
+def test_subsets_and_bundles_know_what_was_skipped():
+    images = make()
+    images.skipped = (SkippedFile("a.jpg", "empty"), SkippedFile("b.jpg", "text"))
+    train, test = images.subset([0, 1]).subset([1]), images.subset([2])
+    assert train.skipped == images.skipped
+    gray = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    facts = {"val": None, "unlabeled": None, "classes": tuple("abcdef"), "image_size": 4}
+    bundle = DatasetBundle(name="some", train=train, test=test, **facts, **gray)
+    assert bundle.skipped == images.skipped

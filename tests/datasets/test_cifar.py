@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from dal_toolbox.datasets import DATASETS, DatasetNotFound, cifar
-from dal_toolbox.datasets._download import Archive, BadArchive, fetch
+from dal_toolbox.datasets._download import Archive, fetch
+from dal_toolbox.datasets._unpack import BadArchive
 
 
 class Python2Pickler(pickle._Pickler):

@@ -1,16 +1,20 @@
 """Downloads from a server on this machine that breaks off, knows ranges or does not."""
 
+import errno
 import hashlib
 import io
+import os
 import re
 import tarfile
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from dal_toolbox.datasets import DatasetNotFound
-from dal_toolbox.datasets._download import Archive, BadArchive, fetch
+from dal_toolbox.datasets import DatasetNotFound, _download
+from dal_toolbox.datasets._download import Archive, Files, fetch, fetch_files
+from dal_toolbox.datasets._unpack import BadArchive
 
 
 def make_tar(member="data/file", size=3_000_000):
@@ -96,10 +100,13 @@ def test_a_wrong_download_is_deleted(server, tmp_path):
     fetch(server.archive, tmp_path, download=True)
 
 
-@pytest.mark.parametrize("member", ["../data/file", "other/file"])
-def test_an_archive_with_other_paths(server, tmp_path, member):
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [("../data/file", "leads out of its folder"), ("other/file", "holds no folder data")],
+)
+def test_an_archive_with_other_paths(server, tmp_path, member, message):
     server.content = make_tar(member, size=10)
-    with pytest.raises(BadArchive, match="holds no folder data"):
+    with pytest.raises(BadArchive, match=message):
         fetch(server.archive, tmp_path / "here", download=True)
     assert not (tmp_path / "data").exists()
     assert not (tmp_path / "here/data").exists()
@@ -125,3 +132,54 @@ def test_not_writable(server, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DatasetNotFound, match=r"cannot write .*file"):
         fetch(server.archive, tmp_path / "file", download=True)
+
+
+def test_an_archive_in_a_home_of_its_own(server, tmp_path):
+    archive = replace(server.archive, home="home")
+    assert fetch(archive, tmp_path / "a", download=True) == tmp_path / "a/home/data"
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a/home/data.tar").rename(tmp_path / "b/data.tar")  # beside it will do, too
+    assert fetch(archive, tmp_path / "b", download=False) == tmp_path / "b/home/data"
+
+
+def test_no_room_is_said_in_one_line(server, tmp_path, monkeypatch):
+    def unpack(file, folder):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(_download, "unpack", unpack)
+    with pytest.raises(DatasetNotFound, match=r"cannot write there: No space left") as caught:
+        fetch(server.archive, tmp_path, download=True)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def files(server):
+    url = f"http://127.0.0.1:{server.server_port}/files/"
+    md5 = hashlib.md5(server.content).hexdigest()
+    return Files("Data", url, {"one.gz": md5, "two": md5}, ("raw", "other"))
+
+
+def test_files_are_found_before_they_are_downloaded(server, files, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/one").write_bytes(b"unpacked")  # the other file of the other folder
+    paths = fetch_files(files, tmp_path, ["one.gz", "two"], download=True)
+    assert paths == [tmp_path / "other/one", tmp_path / "raw/two"]
+    assert paths[1].read_bytes() == server.content
+    assert server.requests == [None]
+    assert fetch_files(files, tmp_path, ["two"], download=False) == paths[1:]
+
+
+def test_missing_files_are_named(files, tmp_path):
+    with pytest.raises(DatasetNotFound) as caught:
+        fetch_files(files, tmp_path / "new", ["one.gz", "two"], download=False)
+    for part in ["one.gz, two", "raw", "other", str(tmp_path), "dataset=digits", "dataset=folder"]:
+        assert part in str(caught.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_wrong_file_is_deleted(files, tmp_path):
+    wrong = replace(files, md5={"two": "0" * 32})
+    with pytest.raises(BadArchive, match="it was deleted"):
+        fetch_files(wrong, tmp_path, ["two"], download=True)
+    assert not any((tmp_path / "raw").iterdir())

@@ -8,7 +8,8 @@ from dal_toolbox.datasets import DatasetNotFound, ImageArray, ImageFiles
 from dal_toolbox.datasets._layout import read_layout
 from dal_toolbox.datasets._split_files import BadSplitFile
 from dal_toolbox.datasets._splits import BadShare
-from dal_toolbox.datasets.folder import IMAGENET_MEAN, folder
+from dal_toolbox.datasets.folder import folder
+from dal_toolbox.datasets.opening import IMAGENET_MEAN
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+import json
+import logging
 import os
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
@@ -101,6 +103,37 @@ def test_a_damaged_pack_is_made_anew(files, tmp_path):
     file = tmp_path / files.fingerprint / "images.npy"
     file.write_bytes(file.read_bytes()[:-1])
     assert torch.equal(pack(files, tmp_path).images, files.batch(np.arange(15)))
+
+
+@pytest.mark.parametrize("place", [128, -1])
+def test_lost_pixels_are_noticed(files, tmp_path, place, caplog):
+    pack(files, tmp_path)
+    file = tmp_path / files.fingerprint / "images.npy"
+    content = bytearray(file.read_bytes())
+    content[place] ^= 255
+    file.write_bytes(content)
+    assert torch.equal(pack(files, tmp_path).images, files.batch(np.arange(15)))
+    assert "is damaged; the images are packed anew" in caplog.text
+
+
+def test_a_pack_without_a_sample_is_taken(files, tmp_path):
+    pack(files, tmp_path)
+    manifest = tmp_path / files.fingerprint / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    del facts["sample"], facts["skipped"]  # as earlier versions wrote it
+    manifest.write_text(json.dumps(facts))
+    for path in files.root.rglob("*.png"):
+        break_unseen(path)
+    assert len(pack(open_files(files.root), tmp_path)) == 15
+
+
+def test_other_packs_are_mentioned(files, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("dal_toolbox.datasets.packing.MENTIONED_BYTES", 1000)
+    with caplog.at_level(logging.INFO, "dal_toolbox"):
+        pack(files, tmp_path)
+        assert "other packs" not in caplog.text
+        pack(open_files(files.root, image_size=9), tmp_path)
+    assert f"1 other packs in {tmp_path} take" in caplog.text
 
 
 def test_many_at_once(files, tmp_path):

@@ -1,0 +1,87 @@
+"""Street View House Numbers (Netzer et al., 2011, http://ufldl.stanford.edu/housenumbers)."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dal_toolbox.datasets._bundles import array_bundle
+from dal_toolbox.datasets._columns import to_rows
+from dal_toolbox.datasets._download import Files, fetch_files
+from dal_toolbox.datasets._unpack import BadArchive, one_line
+from dal_toolbox.datasets.base import DATASETS, DatasetBundle, ImageArray
+
+SVHN = Files(
+    dataset="SVHN",
+    url="http://ufldl.stanford.edu/housenumbers/",
+    md5={
+        "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
+        "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
+        "extra_32x32.mat": "a93ce644f1a588dc4d68dda5feec44a7",
+    },
+    homes=("", "SVHN"),
+)
+STATISTICS = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)  # of the training images
+TEN = 10  # MATLAB counts from 1: the label of digit 0
+
+
+@DATASETS.register("SVHN")
+def svhn(
+    dataset_path: Path,
+    *,
+    extra: bool = False,
+    val_size: float = 0.0,
+    split_seed: int = 0,
+    download: bool = True,
+) -> DatasetBundle:
+    """73,257 training and 26,032 test images of digits on houses, 32×32 pixels.
+
+    Args:
+        dataset_path: Holds ``train_32x32.mat`` and ``test_32x32.mat``, or a folder ``SVHN`` does.
+        extra: Adds the 531,131 easier images of ``extra_32x32.mat`` to the training images.
+        val_size: Share of the training images that is set apart for validation.
+        split_seed: Chooses the validation images.
+        download: Downloads the official files where they are missing.
+
+    Raises:
+        DatasetNotFound: The data is not there and cannot be downloaded.
+        BadArchive: A file is not in the official format.
+    """
+    splits = ["train", "test", *(["extra"] if extra else [])]
+    names = [f"{split}_32x32.mat" for split in splits]
+    files = fetch_files(SVHN, dataset_path, names, download=download)
+    parts = {split: _read(file, split) for split, file in zip(splits, files, strict=True)}
+    train, test = parts["train"], parts["test"]
+    if extra:
+        train = _joined(train, parts["extra"])
+    digits = tuple("0123456789")
+    return array_bundle("SVHN", train, test, digits, STATISTICS, val_size, split_seed)
+
+
+def _read(file: Path, split: str) -> ImageArray:
+    """Reads ``X`` (32, 32, 3, n), ``y`` (n, 1) with labels from 1 to 10."""
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(str(file), variable_names=["X", "y"])
+        pixels, labels = content["X"], content["y"].ravel().astype(np.int64)
+    except Exception as error:  # broken bytes make scipy raise nearly anything
+        raise _unexpected(file, f"{type(error).__name__}: {one_line(error)}") from error
+    n = len(labels)
+    if pixels.dtype != np.uint8 or pixels.shape != (32, 32, 3, n):
+        raise _unexpected(file, f"X is {pixels.dtype} {pixels.shape} beside {n} labels")
+    if n == 0 or not 1 <= labels.min() <= labels.max() <= TEN:
+        raise _unexpected(file, "labels are not from 1 to 10")
+    images = to_rows(np.ascontiguousarray(pixels.T))  # it lies column by column: .T is free
+    labels[labels == TEN] = 0
+    return ImageArray(images, labels, [f"{split}/{row:06d}" for row in range(n)])
+
+
+def _joined(first: ImageArray, second: ImageArray) -> ImageArray:
+    images = torch.cat([first.images, second.images])
+    targets = np.concatenate([first.targets, second.targets])
+    return ImageArray(images, targets, [*first.names, *second.names])
+
+
+def _unexpected(file: Path, reason: str) -> BadArchive:
+    return BadArchive(f"{file} is no official SVHN file ({reason}); delete it and start again")

@@ -1,0 +1,85 @@
+import logging
+import os
+
+import pytest
+
+from dal_toolbox.datasets import _index
+from dal_toolbox.datasets._index import scan
+
+
+@pytest.fixture
+def tree(tmp_path):
+    root = tmp_path / "tree"
+    for name in ["b/2.jpg", "b/1.JPG", "a/deep/er/x y.png", "top.jpg", "a/notes.md", "b/.h.jpg"]:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (root / "empty").mkdir()
+    (root / "b" / os.fsdecode(b"\xff.png")).touch()  # no valid UTF-8
+    settle(root)
+    return root
+
+
+def settle(root, seconds=1000):
+    for folder, _, _ in os.walk(root):
+        os.utime(folder, ns=(0, seconds * 10**9))
+
+
+@pytest.fixture(autouse=True)
+def _keep_small_lists(monkeypatch):
+    monkeypatch.setattr(_index, "MANY", 3)
+
+
+def is_listed_anew(root, cache_dir, caplog):
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "dal_toolbox"):
+        assert scan(root, cache_dir) == scan(root)
+    return "taken from" not in caplog.text
+
+
+def test_folders_and_their_images(tree):
+    found = scan(tree)
+    assert list(found) == ["", "a/deep/er", "b"]
+    assert found["b"] == ["b/1.JPG", "b/2.jpg", "b/\udcff.png"]
+    assert found[""] == ["top.jpg"]
+
+
+def test_the_list_is_kept(tree, tmp_path, caplog):
+    cache = tmp_path / "index"
+    assert is_listed_anew(tree, cache, caplog)
+    assert not is_listed_anew(tree, cache, caplog)
+    assert not list(cache.glob("*.part"))
+
+
+@pytest.mark.parametrize("change", ["add", "remove", "rename", "folder", "deep"])
+def test_a_change_is_noticed(tree, tmp_path, caplog, change):
+    cache = tmp_path / "index"
+    scan(tree, cache)
+    if change == "add":
+        (tree / "b/3.jpg").touch()
+    elif change == "remove":
+        (tree / "b/2.jpg").unlink()
+    elif change == "rename":
+        (tree / "b").rename(tree / "c")
+    elif change == "folder":
+        (tree / "empty/new").mkdir()
+    else:
+        (tree / "a/deep/1.jpg").touch()
+    assert is_listed_anew(tree, cache, caplog)
+
+
+def test_a_folder_that_may_still_change_is_not_kept(tree, tmp_path, caplog):
+    (tree / "b/new.jpg").touch()
+    assert is_listed_anew(tree, tmp_path / "index", caplog)
+    assert is_listed_anew(tree, tmp_path / "index", caplog)
+
+
+def test_small_folders_are_not_kept(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(_index, "MANY", 100)
+    scan(tree, tmp_path / "index")
+    assert not (tmp_path / "index").exists()
+
+
+def test_two_roots_do_not_meet(tree, tmp_path, caplog):
+    scan(tree, tmp_path / "index")
+    assert list(scan(tree / "b", tmp_path / "index")) == [""]
+    assert not is_listed_anew(tree, tmp_path / "index", caplog)
