@@ -2,5 +2,14 @@
 
 from dal_toolbox.encoders.base import ENCODERS, Encoder, create_encoder
 from dal_toolbox.encoders.checkpoint import load_encoder, save_encoder
+from dal_toolbox.encoders.state_dict import Report, load_weights
 
-__all__ = ["ENCODERS", "Encoder", "create_encoder", "load_encoder", "save_encoder"]
+__all__ = [
+    "ENCODERS",
+    "Encoder",
+    "Report",
+    "create_encoder",
+    "load_encoder",
+    "load_weights",
+    "save_encoder",
+]

@@ -22,7 +22,8 @@ def save_encoder(encoder: Encoder, path: Path, **facts: object) -> None:
     weights = {
         name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()
     }
-    facts = {"encoder": encoder.recipe, "num_features": encoder.num_features, **facts}
+    origin = {"started_from": encoder.origin} if encoder.origin is not None else {}
+    facts = {"encoder": encoder.recipe, "num_features": encoder.num_features, **origin, **facts}
     temporary = path.with_name(f".{path.name}.tmp")
     save_file(weights, temporary)
     temporary.replace(path)
@@ -46,7 +47,7 @@ def load_encoder(path: Path) -> tuple[Encoder, dict[str, Any]]:
         if not file.is_file():
             raise UserError(
                 f"no encoder at {path}: {file.name} is missing; give the run folder of "
-                "experiments/ssl/main.py or its encoder.safetensors"
+                f"experiments/ssl/main.py or its encoder.safetensors{_way_out(path)}"
             )
     facts = json.loads(path.with_suffix(".json").read_text())
     encoder = create_encoder(**{**facts["encoder"], **_no_download(facts["encoder"])})
@@ -56,6 +57,13 @@ def load_encoder(path: Path) -> tuple[Encoder, dict[str, Any]]:
     except RuntimeError as error:
         raise UserError(f"{path} does not fit {facts['encoder']['name']}: {error}") from error
     return encoder.eval(), facts
+
+
+def _way_out(path: Path) -> str:
+    """Weights from elsewhere come without the name of their network."""
+    if not path.is_file():
+        return ""
+    return f"; weights from elsewhere: encoder=<name> encoder.checkpoint={path}"
 
 
 def _no_download(recipe: dict[str, Any]) -> dict[str, Any]:

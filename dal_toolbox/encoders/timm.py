@@ -2,22 +2,24 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from dal_toolbox.encoders._pretrained import (
+    check_pretrained,
+    pretrained_config,
+    unavailable,
+)
 from dal_toolbox.encoders.base import ENCODERS, Encoder
 from dal_toolbox.errors import UserError
 from dal_toolbox.progress import log
-
-
-class PretrainedUnavailable(UserError):
-    """Pretrained weights that do not exist or cannot be downloaded."""
 
 
 @ENCODERS.register("timm")
 class TimmEncoder(Encoder):
     """A timm model without its classifier.
 
-    Models built for one image size (ViT, CoAtNet) are built for ``image_size``.
+    Models built for one image size (ViT, CoAtNet, Swin) are built for ``image_size``.
 
     Args:
         image_size: Height and width of the images, in pixels.
@@ -28,6 +30,7 @@ class TimmEncoder(Encoder):
 
     Raises:
         PretrainedUnavailable: There are no weights of this name, or no network to fetch them.
+        UserError: The model cannot work on images of this size.
     """
 
     def __init__(
@@ -44,11 +47,10 @@ class TimmEncoder(Encoder):
         if drop_path_rate > 0:
             options["drop_path_rate"] = drop_path_rate
         self.model = build_timm(model, image_size, pretrained=pretrained, **options)
-        # A pre-classifier layer (MobileNetV3) makes the output wider than the last feature map.
-        widths = ("head_hidden_size", "num_features")
-        self.num_features = next(
-            getattr(self.model, key) for key in widths if hasattr(self.model, key)
-        )
+        self.num_features = output_width(self.model, model, image_size, in_channels)
+        config = pretrained_config(model)
+        if pretrained and config is not None and in_channels == len(config.mean):
+            self.normalization = tuple(config.mean), tuple(config.std)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of normalized images, (b, c, h, w) -> (b, num_features)."""
@@ -59,36 +61,62 @@ def build_timm(name: str, image_size: int, *, pretrained: bool, **options: Any) 
     """``timm.create_model`` without classifier, for an image size, with errors a person can use."""
     import timm
 
-    def create(**sizes: Any) -> nn.Module:
-        return timm.create_model(name, pretrained=pretrained, num_classes=0, **options, **sizes)
-
+    config = pretrained_config(name)
     if pretrained:
-        _log_weights(name)
+        check_pretrained(name)
+    if config is not None and config.fixed_input_size:
+        options["img_size"] = image_size
     try:
-        return create(img_size=image_size) if _has_fixed_size(name) else create()
-    except (OSError, RuntimeError, ValueError) as error:
-        if not pretrained:
-            raise UserError(f"encoder '{name}' at {image_size} px: {_first_line(error)}") from error
-        raise PretrainedUnavailable(
-            f"no pretrained weights for '{name}': {_first_line(error)}. They are downloaded once, "
-            "with a network; use pretrained=false or encoder_checkpoint=<path> without one"
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    except Exception as error:  # of timm, torch, the file system, or a client of the network
+        if pretrained:
+            raise unavailable(name, _first_line(error)) from error
+        raise UserError(f"encoder '{name}' at {image_size} px: {_first_line(error)}") from error
+
+
+def output_width(model: nn.Module, name: str, image_size: int, in_channels: int) -> int:
+    """Length of the feature vectors, found by tracing shapes through the model; no batch is computed.
+
+    Raises:
+        UserError: Images of this size do not pass through the model.
+    """
+    training = model.training
+    model.eval()
+    try:
+        features = _shapes_only(model, torch.empty(1, in_channels, image_size, image_size))
+    except Exception as error:  # whatever a model of others raises
+        raise UserError(
+            f"encoder '{name}' cannot take images of {image_size} px ({_first_line(error)}); "
+            "choose another dataset.image_size or another encoder, such as resnet18"
         ) from error
+    finally:
+        model.train(training)
+    _warn_of_border(model, name, image_size)
+    return int(features.shape[-1])
 
 
-def _has_fixed_size(name: str) -> bool:
-    import timm
+@torch.no_grad()
+def _shapes_only(model: nn.Module, image: Tensor) -> Tensor:
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    meta = {key: value.to("meta") for key, value in tensors.items()}
+    try:
+        return torch.func.functional_call(model, meta, image.to("meta"))
+    except Exception:  # perhaps of an operation that needs values: ask the model itself
+        return model(image.zero_())
 
-    config = timm.models.get_pretrained_cfg(name)
-    return config is not None and bool(config.fixed_input_size)
 
-
-def _log_weights(name: str) -> None:
-    import timm
-
-    config = timm.models.get_pretrained_cfg(name)
-    if config is not None:
-        license_ = config.license or "unknown license"
-        log.info("pretrained weights %s.%s (%s)", config.architecture, config.tag, license_)
+def _warn_of_border(model: nn.Module, name: str, image_size: int) -> None:
+    """Patches that do not divide the image leave out its last pixels without a word."""
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+    if patch is not None and not isinstance(patch, int):
+        patch = patch[0]
+    if patch and image_size % patch:
+        size = max(1, image_size // patch) * patch
+        log.warning(
+            "%s: patches of %d px do not divide %d px, so that the last %d pixels may never be "
+            "seen; dataset.image_size=%d has no such border",
+            *(name, patch, image_size, image_size % patch, size),
+        )
 
 
 def _first_line(error: Exception) -> str:
