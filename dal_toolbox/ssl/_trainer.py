@@ -49,6 +49,8 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
             # The first steps of float16 may be skipped while its scale is found.
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+            # SequentialLR of older versions of torch steps in a way that torch itself deprecates.
+            warnings.filterwarnings("ignore", "The epoch parameter in `scheduler.step")
             # A frozen part of an encoder is in evaluation mode on purpose.
             warnings.filterwarnings("ignore", ".*in eval mode at the start of training")
             yield

@@ -1,7 +1,8 @@
 """What every self-supervised method is."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import lightning as L
 import torch
@@ -9,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from dal_toolbox.encoders import Encoder
+from dal_toolbox.errors import UserError
 from dal_toolbox.registry import Registry
 from dal_toolbox.ssl._means import EpochMeans
 from dal_toolbox.ssl.optimization import Optimization, build_optimizer
@@ -20,18 +22,23 @@ Batch = tuple[Tensor, Tensor, Tensor]  # images uint8 (b, c, h, w), targets (b,)
 class SSLMethod(L.LightningModule, ABC):
     """A self-supervised method: an encoder, heads, and a loss on views.
 
-    A subclass is final. It builds its heads in ``__init__`` and writes :meth:`loss`; views, optimizer,
-    schedule and logging are done here. It trains in :func:`dal_toolbox.ssl.pretrain.pretrain` or, once
+    A subclass is final. It builds its heads in ``__init__`` and writes :meth:`loss`, and
+    :meth:`after_step` where something follows the weights; views, optimizer, schedule and logging
+    are done here. It trains in :func:`dal_toolbox.ssl.pretrain.pretrain` or, once
     :meth:`configure` was called, in any ``lightning.Trainer``.
 
     Constructor parameters with a default are hyperparameters, found in ``hparams``.
 
     Attributes:
         default_augmentation: Name of the recipe in ``dal_toolbox.augment`` that makes the views.
+        num_views: Views of an image that the loss takes.
+        has_negatives: Whether the loss contrasts an image with the others of its batch.
         encoder: What is kept after pretraining.
     """
 
     default_augmentation: ClassVar[str] = "simclr"
+    num_views: ClassVar[int] = 2
+    has_negatives: ClassVar[bool] = True
     encoder: Encoder
 
     def __init__(self, encoder: Encoder) -> None:
@@ -43,6 +50,7 @@ class SSLMethod(L.LightningModule, ABC):
         self.augment: nn.Module = nn.Identity()
         self.memory_format = torch.contiguous_format
         self._means = EpochMeans()
+        self._total_steps = 1
         self._training_loss = self.loss
 
     @abstractmethod
@@ -55,6 +63,14 @@ class SSLMethod(L.LightningModule, ABC):
         Returns:
             ``loss``; other scalars, which are logged; and, for evaluation, what else there is, detached:
             ``projections`` (v · b, d) in the order of the views.
+        """
+
+    def after_step(self, step: int, total: int) -> None:
+        """Called after every optimizer step, of which accumulated batches share one.
+
+        Args:
+            step: Number of the step, from 0.
+            total: Number of steps of the whole training.
         """
 
     def configure(
@@ -72,7 +88,11 @@ class SSLMethod(L.LightningModule, ABC):
             optimization: Optimizer, learning rate, schedule.
             batch_size: Images of a batch, by which the learning rate is scaled.
             compile: Compiles the training step with ``torch.compile``.
+
+        Raises:
+            UserError: The augmentation makes another number of views than the loss takes.
         """
+        check_views(self, augment)
         self.augment = augment
         self.optimization = optimization
         self.batch_size = batch_size
@@ -94,6 +114,11 @@ class SSLMethod(L.LightningModule, ABC):
             views = (augment or self.augment)(images)
         return views.contiguous(memory_format=self.memory_format)
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """One step of the optimizer, and what the method does after it."""
+        super().optimizer_step(*args, **kwargs)
+        self.after_step(self.trainer.global_step, self._total_steps)
+
     def on_fit_start(self) -> None:
         """Lays weights and views out so that convolutions are fast."""
         self.memory_format = fast_memory_format(self.encoder, self.device)
@@ -104,11 +129,26 @@ class SSLMethod(L.LightningModule, ABC):
         learning_rate = self.optimization.learning_rate(self.batch_size)
         optimizer = build_optimizer(self.parameters(), self.optimization, learning_rate)
         total = int(self.trainer.estimated_stepping_batches)  # knows about accumulation
+        self._total_steps = total
         epochs = self.trainer.max_epochs or 1
-        warmup = round(total * min(1.0, self.optimization.warmup_epochs / epochs))
+        warmup = self.optimization.warmup_steps(total, epochs)
         min_ratio = min(1.0, self.optimization.min_lr / learning_rate)
         schedule = warmup_cosine_schedule(optimizer, total, warmup, min_ratio)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def check_views(method: SSLMethod, augment: nn.Module) -> None:
+    """Refuses an augmentation that does not make the views which the loss takes.
+
+    Raises:
+        UserError: It makes fewer or more.
+    """
+    views = getattr(augment, "views", None)
+    if isinstance(views, Sequence) and len(views) != method.num_views:
+        raise UserError(
+            f"the augmentation makes {len(views)} views of an image; {type(method).__name__} takes "
+            f"{method.num_views}: choose another model.augmentation.name"
+        )
 
 
 def fast_memory_format(encoder: nn.Module, device: torch.device) -> torch.memory_format:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dal_toolbox.augment import BatchAugment
 from dal_toolbox.datasets import DatasetBundle, Images
+from dal_toolbox.errors import UserError
 from dal_toolbox.progress import log
 from dal_toolbox.ssl.callbacks import (
     CleanFeatures,
@@ -31,6 +32,7 @@ def plan_evaluation(
     *,
     augment: BatchAugment,
     train: Images | None = None,
+    monitor: str = "auto",
     interval: int = 25,
     k: int = 20,
     temperature: float = 0.07,
@@ -43,16 +45,19 @@ def plan_evaluation(
 ) -> Evaluation:
     """The evaluations that the splits and labels of a dataset allow.
 
-    With a validation split, its loss, k-NN and linear accuracy are measured, and the best k-NN
-    accuracy, or without labels the lowest loss, chooses a checkpoint. The loss needs no label at
-    all: where labels are to be bought later, ``monitor="val/loss"`` keeps the choice free of them.
+    With a validation split, its loss, k-NN and linear accuracy are measured, and one of them, by
+    default the k-NN accuracy, or without labels the loss, chooses a checkpoint whenever it improves.
+    The loss needs no label at all: where labels are to be bought later, ``monitor="val/loss"`` keeps
+    the choice free of them.
     Without a validation split the test split shows the course of the training, and chooses nothing:
     ``best.ckpt`` is then the last epoch.
 
     Args:
         bundle: The dataset.
-        augment: Makes the views of the validation loss; its own object, not that of the training.
+        augment: Makes the views of the validation loss; its own object, not that of the training,
+            and often a milder recipe.
         train: Labeled images on which k-NN and linear evaluation fit; those of the dataset by default.
+        monitor: The metric that chooses ``best.ckpt``, ``auto``, or ``none``: the last epoch.
         interval: Epochs between two evaluations of loss and k-NN.
         k: Number of neighbors; 0 leaves k-NN out.
         temperature: Of the votes of the neighbors.
@@ -62,6 +67,10 @@ def plan_evaluation(
         predict_batch_size: Images of one forward pass.
         num_workers: Processes that decode files.
         seed: Of the views of the validation loss.
+
+    Raises:
+        UserError: The monitor is not measured, or is one of the test set; or the views of the
+            validation loss are all alike.
     """
     train = bundle.train if train is None else train
     held_out = bundle.test if bundle.val is None else bundle.val
@@ -97,16 +106,36 @@ def plan_evaluation(
             callbacks.append(
                 LinearEvaluation(features, bundle.num_classes, interval=linear_interval, **linear)
             )
-    return Evaluation(callbacks, _monitor(bundle.val is not None, labeled and k > 0))
+    measured: list[str] = []
+    if bundle.val is not None:
+        measured += ["val/knn_accuracy"] if labeled and k > 0 else []
+        measured += ["val/loss", "val/contrastive_top1"]
+        measured += ["val/linear_accuracy"] if labeled and linear is not None else []
+    return Evaluation(callbacks, _choose(monitor, measured))
 
 
-def _monitor(has_val: bool, has_knn: bool) -> str | None:
-    if not has_val:
-        log.info("no validation split: best.ckpt is the last epoch; the test set chooses nothing")
+def _choose(monitor: str, measured: list[str]) -> str | None:
+    """The metric that chooses a checkpoint; the first of those measured unless one is named."""
+    if monitor not in ("auto", "none", *measured):
+        raise UserError(f"monitor={monitor}: {_objection(monitor, measured)}")
+    if monitor == "none" or not measured:
+        why = "monitor=none" if measured else "no validation split"
+        log.info("%s: best.ckpt is the last epoch; the test set chooses nothing", why)
         return None
-    monitor = "val/knn_accuracy" if has_knn else "val/loss"
-    log.info("best.ckpt is chosen by %s", monitor)
-    return monitor
+    chosen = measured[0] if monitor == "auto" else monitor
+    log.info("best.ckpt is chosen by %s", chosen)
+    return chosen
+
+
+def _objection(monitor: str, measured: list[str]) -> str:
+    if monitor.startswith("test/"):
+        return (
+            "the test set chooses nothing; name a metric of val/, or set a validation split apart"
+        )
+    choices = f"choose one of {', '.join(['auto', 'none', *measured])}"
+    if measured:
+        return f"not measured here; {choices}"
+    return f"there is no validation split; set one apart (dataset.val_size=0.1), or {choices}"
 
 
 def _has_labels(images: Images) -> bool:

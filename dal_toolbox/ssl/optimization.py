@@ -31,11 +31,12 @@ class Optimization:
             they add no negatives.
         base_batch_size: The batch size to which ``base_lr`` belongs.
         warmup_epochs: Epochs, or parts of one, of linear warmup.
+        warmup_share: The same as a share of the whole training, in [0, 1].
         min_lr: Learning rate at the end of the cosine.
         trust_coefficient: η of LARS.
 
     Raises:
-        UserError: An unknown name, or a negative number.
+        UserError: An unknown name, a number out of its range, or a warmup given twice.
     """
 
     name: OptimizerName = "sgd"
@@ -45,6 +46,7 @@ class Optimization:
     lr_scaling: LearningRateScaling = "linear"
     base_batch_size: int = 256
     warmup_epochs: float = 0.0
+    warmup_share: float = 0.0
     min_lr: float = 0.0
     trust_coefficient: float = 0.001
 
@@ -61,6 +63,15 @@ class Optimization:
                 raise UserError(f"optimizer.{key}={getattr(self, key)}: must be positive")
         if self.momentum >= 1:
             raise UserError(f"optimizer.momentum={self.momentum}: must be below 1")
+        if not 0 <= self.warmup_share <= 1:
+            raise UserError(
+                f"optimizer.warmup_share={self.warmup_share}: give a share from 0 to 1, such as 0.1"
+            )
+        if self.warmup_share and self.warmup_epochs:
+            raise UserError(
+                f"optimizer.warmup_share={self.warmup_share:g} and optimizer.warmup_epochs="
+                f"{self.warmup_epochs:g} both set the warmup: leave one of them at 0"
+            )
 
     def learning_rate(self, batch_size: int) -> float:
         """The peak learning rate at a batch size.
@@ -71,14 +82,26 @@ class Optimization:
         ratio = batch_size / self.base_batch_size
         return self.base_lr * {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[self.lr_scaling]
 
+    def warmup_steps(self, total: int, epochs: int) -> int:
+        """Optimizer steps of the warmup, of ``total`` steps in ``epochs`` epochs.
+
+        >>> Optimization(warmup_share=0.1).warmup_steps(total=1000, epochs=50)
+        100
+        """
+        share = self.warmup_share or self.warmup_epochs / epochs
+        return round(total * min(1.0, share))
+
     def describe(self, batch_size: int) -> str:
         """The learning rate and how it came about, for the log."""
         ratio = f"{batch_size}/{self.base_batch_size}"
         factor = {"none": "", "linear": f" * {ratio}", "sqrt": f" * sqrt({ratio})"}[self.lr_scaling]
+        warmup = f"{self.warmup_epochs:g} epochs"
+        if self.warmup_share:
+            warmup = f"{100 * self.warmup_share:g} % of all steps"
         return (
             f"{self.name}, learning rate {self.learning_rate(batch_size):g} = {self.base_lr:g}{factor} "
             f"(lr_scaling={self.lr_scaling}), weight decay {self.weight_decay:g}, "
-            f"warmup of {self.warmup_epochs:g} epochs, cosine to {self.min_lr:g}"
+            f"warmup of {warmup}, cosine to {self.min_lr:g}"
         )
 
 

@@ -11,9 +11,11 @@ from lightning.pytorch.loggers import Logger
 
 from dal_toolbox.augment import BatchAugment
 from dal_toolbox.datasets import ImageLoader, Images
+from dal_toolbox.datasets.residency import ResidentImages, resident_loader
 from dal_toolbox.encoders.precision import default_device, resolve_precision
 from dal_toolbox.errors import UserError
 from dal_toolbox.progress import log
+from dal_toolbox.ssl._memory import explained, training_advice
 from dal_toolbox.ssl._trainer import build_trainer, preserved_generators, quiet
 from dal_toolbox.ssl.base import SSLMethod
 from dal_toolbox.ssl.batches import EpochBatches, training_loader
@@ -70,6 +72,7 @@ def pretrain(
     accumulate_batches: int = 1,
     precision: str = "auto",
     device: str = "auto",
+    residency: str = "auto",
     num_workers: int = 0,
     seed: int = 42,
     callbacks: Sequence[L.Callback] = (),
@@ -95,6 +98,8 @@ def pretrain(
         accumulate_batches: Batches whose gradients are averaged for one optimizer step.
         precision: ``32``, ``bf16``, ``16``, or ``auto`` by device.
         device: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``.
+        residency: Where decoded images lie: ``device``, ``memory``, ``disk``, or ``auto`` by size,
+            see :func:`dal_toolbox.datasets.residency.resident`. The losses do not depend on it.
         num_workers: Processes that decode image files; arrays need none.
         seed: Of order, views and dropout. The weights are those of ``method``.
         callbacks: Evaluations, see :mod:`dal_toolbox.ssl.evaluation`.
@@ -106,6 +111,7 @@ def pretrain(
 
     Raises:
         UserError: Options that cannot be, or a checkpoint of another run in ``folder``.
+        OutOfMemory: The accelerator is too small; the message names the knobs.
         NonFiniteLoss: The training diverged.
     """
     _check(epochs, accumulate_batches, monitor)
@@ -125,6 +131,8 @@ def pretrain(
     checkpoints = Checkpoints(folder / "checkpoints", facts, monitor)
     done = checkpoints.prepare()
     _log_plan(method, loader, accumulate_batches, f"{place}, precision {precision}")
+    if done < epochs:
+        loader = resident_loader(loader, residency, place)
     measures = [ThroughputMeter(), ContrastiveAccuracy(), CollapseMonitor(), FiniteLoss()]
     with quiet(), preserved_generators(place):
         trainer = build_trainer(
@@ -139,7 +147,8 @@ def pretrain(
         )
         batches = EpochBatches(loader, augment, seed, epoch=lambda: trainer.current_epoch)
         last = checkpoints.last if done else None
-        trainer.fit(method, batches, ckpt_path=last, weights_only=True)
+        with explained(lambda: _smaller(method, loader, accumulate_batches, precision)):
+            trainer.fit(method, batches, ckpt_path=last, weights_only=True)
     return PretrainResult(
         method=method,
         last=checkpoints.last,
@@ -172,6 +181,21 @@ def _facts(method: SSLMethod) -> dict[str, Any]:
     }
 
 
+def _smaller(
+    method: SSLMethod, loader: ImageLoader, accumulate_batches: int, precision: str
+) -> str:
+    images = loader.images
+    taken = isinstance(images, ResidentImages) and images.on_device and method.device.type != "cpu"
+    image_size = getattr(method.augment, "size", images.shape[-1])
+    return training_advice(
+        loader.batch_size,
+        accumulate_batches,
+        precision,
+        image_size,
+        images_on_device=taken,
+    )
+
+
 def _log_plan(
     method: SSLMethod, loader: ImageLoader, accumulate_batches: int, hardware: str
 ) -> None:
@@ -183,10 +207,16 @@ def _log_plan(
         hardware,
     )
     log.info("%s", method.optimization.describe(loader.batch_size))
-    if accumulate_batches > 1:
+    if accumulate_batches > 1 and method.has_negatives:
         log.info(
             "accumulate_batches=%d averages gradients; it adds no negatives: every image is still "
             "contrasted with the %d others of its batch",
             accumulate_batches,
             loader.batch_size - 1,
+        )
+    elif accumulate_batches > 1:
+        log.info(
+            "accumulate_batches=%d averages gradients; batch normalization still sees %d images",
+            accumulate_batches,
+            loader.batch_size,
         )

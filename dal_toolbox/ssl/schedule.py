@@ -1,10 +1,10 @@
-"""Learning-rate schedule: linear warmup, then half a cosine."""
+"""Schedules: linear warmup, then half a cosine."""
 
 import math
 from functools import partial
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
 
 
 def warmup_cosine(step: int, total: int, warmup: int = 0, min_ratio: float = 0.0) -> float:
@@ -30,8 +30,25 @@ def warmup_cosine(step: int, total: int, warmup: int = 0, min_ratio: float = 0.0
 
 def warmup_cosine_schedule(
     optimizer: Optimizer, total: int, warmup: int = 0, min_ratio: float = 0.0
-) -> LambdaLR:
-    """Scheduler of :func:`warmup_cosine`, to be advanced after every optimizer step."""
-    return LambdaLR(
-        optimizer, partial(warmup_cosine, total=total, warmup=warmup, min_ratio=min_ratio)
-    )
+) -> SequentialLR:
+    """Scheduler of :func:`warmup_cosine`, to be advanced after every optimizer step.
+
+    One ``SequentialLR`` of the warmup and the cosine. Both compute their factors from the step
+    alone, so that rounding errors do not add up over a long training.
+    """
+    rise = partial(warmup_cosine, total=total, warmup=warmup)
+    fall = partial(warmup_cosine, total=total - warmup, min_ratio=min_ratio)
+    parts: list[LRScheduler] = [LambdaLR(optimizer, factor) for factor in (rise, fall)]
+    return SequentialLR(optimizer, parts, milestones=[warmup])
+
+
+def target_momentum(step: int, total: int, start: float) -> float:
+    """Momentum of a moving average in optimizer step ``step``, which counts from 0.
+
+    Rises from ``start`` to 1 along half a cosine (Grill et al., 2020, Section 3.3,
+    https://arxiv.org/abs/2006.07733).
+
+    >>> [round(target_momentum(step, total=4, start=0.9), 3) for step in range(5)]
+    [0.9, 0.915, 0.95, 0.985, 1.0]
+    """
+    return 1 - (1 - start) * warmup_cosine(step, total)

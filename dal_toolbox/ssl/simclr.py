@@ -17,6 +17,7 @@ class SimCLR(SSLMethod):
         encoder: The network to train.
         projector: Name of the head between features and loss: ``linear``, ``mlp``, ``mlp_bn``, ``mlp3``.
         projector_dim: Length of a projection.
+        projector_hidden_dim: Width of the hidden layers. None: that of the features.
         temperature: Divides the cosine similarities of the projections.
     """
 
@@ -26,6 +27,7 @@ class SimCLR(SSLMethod):
         *,
         projector: str = "mlp",
         projector_dim: int = 128,
+        projector_hidden_dim: int | None = None,
         temperature: float = 0.5,
     ) -> None:
         super().__init__(encoder)
@@ -33,7 +35,9 @@ class SimCLR(SSLMethod):
             raise UserError(
                 f"model.temperature={temperature}: must be positive, such as 0.1 or 0.5"
             )
-        self.projector = build_projector(projector, encoder.num_features, projector_dim)
+        self.projector = build_projector(
+            projector, encoder.num_features, projector_dim, projector_hidden_dim
+        )
         self.temperature = temperature
 
     def loss(self, views: Tensor) -> dict[str, Tensor]:

@@ -162,6 +162,100 @@ def test_plan_and_training_without_labels(bundle, mild, replace, few, train):
     assert result.best_epoch in (1, 2, 3)
 
 
+@pytest.mark.parametrize(
+    "monitor", ["val/loss", "val/knn_accuracy", "val/linear_accuracy", "val/contrastive_top1"]
+)
+def test_plan_with_a_monitor_of_choice(bundle, mild, monitor):
+    plan = plan_evaluation(bundle, augment=mild, linear={}, monitor=monitor)
+    assert plan.monitor == monitor
+
+
+def test_plan_that_chooses_the_last_epoch(bundle, mild):
+    assert plan_evaluation(bundle, augment=mild, monitor="none").monitor is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"monitor": "val/acc"}, "choose one of auto, none, val/knn_accuracy, val/loss"),
+        ({"monitor": "val/linear_accuracy"}, "val/linear_accuracy: not measured here"),
+        ({"monitor": "val/knn_accuracy", "k": 0}, "choose one of auto, none, val/loss"),
+        ({"monitor": "test/knn_accuracy"}, "the test set chooses nothing"),
+    ],
+)
+def test_monitor_that_is_not_measured(bundle, mild, options, message):
+    with pytest.raises(UserError, match=message):
+        plan_evaluation(bundle, augment=mild, **options)
+
+
+def test_monitor_without_validation_split(bundle, mild, replace):
+    with pytest.raises(UserError, match="no validation split; set one apart"):
+        plan_evaluation(replace(bundle, val=None), augment=mild, monitor="val/loss")
+
+
+class Best(L.Callback):
+    """Notes the epoch in best.ckpt at the start of every epoch, which is the end of another."""
+
+    def __init__(self, folder):
+        self.file = folder / "checkpoints/best.ckpt"
+        self.epochs = []
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if self.file.exists():
+            self.epochs.append(torch.load(self.file, weights_only=True)["epoch"] + 1)
+
+
+def test_best_is_written_whenever_the_validation_loss_improves(train, bundle, tmp_path):
+    """With strong views for the training and mild ones for the validation."""
+    recipe = {"size": 8, "mean": bundle.mean, "std": bundle.std}
+    mild = RECIPES.build("mild", **recipe)
+    plan = plan_evaluation(bundle, augment=mild, interval=1, monitor="val/loss", k=0)
+    best = Best(tmp_path / "run")
+    result = train(monitor=plan.monitor, callbacks=[*plan.callbacks, best], epochs=5)
+    scores = [row["val/loss"] for row in result.rows if row["epoch"] > 0]
+    expected = [1 + scores.index(min(scores[:n])) for n in range(1, 5)]
+    assert best.epochs == expected
+    assert result.best_score == min(scores)
+    assert len(set(scores)) == 5
+
+
+class Wrong(L.Callback):
+    """Logs a validation loss that is not a number, but for the second epoch."""
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        pl_module.log("val/loss", 1.0 if trainer.current_epoch == 1 else float("nan"))
+
+
+def test_not_a_number_is_never_the_best(train):
+    result = train(callbacks=[Wrong()], monitor="val/loss")
+    assert (result.best_epoch, result.best_score) == (2, 1.0)
+
+
+def test_validation_views_must_differ(bundle):
+    recipe = {"size": 8, "mean": bundle.mean, "std": bundle.std}
+    equal = RECIPES.build("none", **recipe, num_views=2)
+    with pytest.raises(UserError, match="the views of the validation loss are all alike"):
+        plan_evaluation(bundle, augment=equal)
+    for name in ("mild", "simclr", "byol", "digits"):
+        plan_evaluation(bundle, augment=RECIPES.build(name, **recipe))
+
+
+def test_validation_has_as_many_views_as_the_method_takes(train, bundle):
+    recipe = {"size": 8, "mean": bundle.mean, "std": bundle.std}
+    loss = ValidationLoss(bundle.val, RECIPES.build("none", **recipe))
+    with pytest.raises(UserError, match="makes 1 views"):
+        train(callbacks=[loss], epochs=1)
+
+
+def test_out_of_memory_in_an_evaluation(train, clean, monkeypatch):
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("dal_toolbox.ssl.callbacks.features.extract_features", full)
+    with pytest.raises(UserError, match="lower model.predict_batch_size from 512 to 256"):
+        train(callbacks=[KNNEvaluation(clean, 10)])
+
+
 @pytest.fixture
 def replace():
     from dataclasses import replace

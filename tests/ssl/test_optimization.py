@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import SequentialLR
 
 from dal_toolbox.errors import UserError
 from dal_toolbox.registry import UnknownName
@@ -45,6 +46,51 @@ def test_scheduler_gives_every_group_its_rate():
     assert seen == [pytest.approx([factor, 0.1 * factor]) for factor in factors]
 
 
+def rates(scheduler, optimizer, steps):
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return seen
+
+
+def schedule(*, total, warmup, min_ratio):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.3)
+    return warmup_cosine_schedule(optimizer, total, warmup, min_ratio), optimizer
+
+
+@pytest.mark.parametrize(("total", "warmup"), [(50, 5), (50, 0), (7, 7), (1, 0), (1, 1), (9, 8)])
+@pytest.mark.parametrize("min_ratio", [0.0, 1e-5])
+def test_scheduler_is_one_sequence_with_the_values_of_the_function(total, warmup, min_ratio):
+    scheduler, optimizer = schedule(total=total, warmup=warmup, min_ratio=min_ratio)
+    assert isinstance(scheduler, SequentialLR)
+    steps = total + 3
+    expected = [0.3 * warmup_cosine(step, total, warmup, min_ratio) for step in range(steps)]
+    assert rates(scheduler, optimizer, steps) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("at", [1, 4, 5, 6, 19])
+def test_resumed_scheduler_goes_on(at):
+    options = {"total": 20, "warmup": 5, "min_ratio": 0.01}
+    whole = rates(*schedule(**options), 20)
+    first, optimizer = schedule(**options)
+    rates(first, optimizer, at)
+    second, other = schedule(**options)
+    second.load_state_dict(first.state_dict())
+    other.load_state_dict(optimizer.state_dict())
+    other._opt_called = True  # as after any step, which a trainer resumes behind
+    assert rates(second, other, 20 - at) == whole[at:]
+
+
+def test_warmup_as_a_share_or_in_epochs():
+    assert Optimization(warmup_share=0.1).warmup_steps(total=5000, epochs=50) == 500
+    assert Optimization(warmup_epochs=5).warmup_steps(total=5000, epochs=50) == 500
+    assert Optimization(warmup_epochs=80).warmup_steps(total=5000, epochs=50) == 5000
+    assert Optimization().warmup_steps(total=5000, epochs=50) == 0
+    assert "warmup of 10 % of all steps" in Optimization(warmup_share=0.1).describe(256)
+
+
 @pytest.mark.parametrize(("scaling", "expected"), [("none", 0.3), ("linear", 1.2), ("sqrt", 0.6)])
 def test_learning_rate_scaling(scaling, expected):
     optimization = Optimization(base_lr=0.3, lr_scaling=scaling)
@@ -65,6 +111,8 @@ def test_sqrt_scaling_of_the_paper():
         ({"base_lr": 0.0}, "optimizer.base_lr=0.0: must be positive"),
         ({"weight_decay": -1.0}, "optimizer.weight_decay=-1.0: must not be negative"),
         ({"momentum": 1.5}, "optimizer.momentum=1.5: must be below 1"),
+        ({"warmup_share": 10}, "optimizer.warmup_share=10: give a share from 0 to 1"),
+        ({"warmup_share": 0.1, "warmup_epochs": 5}, "both set the warmup: leave one of them at 0"),
     ],
 )
 def test_wrong_options_are_named(wrong, message):
@@ -89,6 +137,13 @@ def test_projectors(name):
     assert projector(torch.randn(4, 12)).shape == (4, 5)
     projector(torch.randn(4, 12)).sum().backward()
     assert all(parameter.grad is not None for parameter in projector.parameters())
+
+
+@pytest.mark.parametrize("name", ["mlp", "mlp_bn", "mlp3"])
+def test_hidden_layers_have_a_width(name):
+    layers = [w for w in build_projector(name, 12, 5, 7).parameters() if w.ndim > 1]
+    assert layers[0].shape == (7, 12)
+    assert layers[-1].shape == (5, 7)
 
 
 def test_unknown_projector():

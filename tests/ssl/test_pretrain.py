@@ -2,15 +2,21 @@ import csv
 import logging
 import random
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dal_toolbox.augment import RECIPES
+from dal_toolbox.datasets import ImageArray, ImageFiles
+from dal_toolbox.datasets.packing import pack
+from dal_toolbox.encoders import create_encoder
 from dal_toolbox.errors import UserError
 from dal_toolbox.registry import UnknownName
 from dal_toolbox.seeding import seed_everything
 from dal_toolbox.ssl import SSL_METHODS, Optimization
+from dal_toolbox.ssl._memory import training_advice
 from dal_toolbox.ssl.callbacks import NonFiniteLoss
 from dal_toolbox.ssl.callbacks.checkpoints import load_weights
 from dal_toolbox.ssl.schedule import warmup_cosine
@@ -179,6 +185,84 @@ def test_diverged_training_stops_with_advice(train, build):
         assert knob in message
 
 
+class Full(L.Callback):
+    """An accelerator without room for the second batch."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def test_out_of_memory_names_the_knobs(train):
+    with pytest.raises(UserError) as error:
+        train(callbacks=[Full()], accumulate_batches=2)
+    assert isinstance(error.value.__cause__, torch.OutOfMemoryError)
+    message = str(error.value)
+    assert "\n" not in message
+    for knob in (
+        "out of memory",
+        "model.train_batch_size from 32 to 16",
+        "model.accumulate_batches=4",
+        "adds no negatives",
+        "trainer.precision=bf16 (now 32)",
+        "dataset.image_size (now 8)",
+    ):
+        assert knob in message
+    assert "residency" not in message
+
+
+def test_advice_of_a_training_that_is_small_already():
+    advice = training_advice(2, 1, "bf16", 96, images_on_device=True)
+    assert advice == "set residency=memory (now device), or lower dataset.image_size (now 96)"
+
+
+@pytest.mark.parametrize("residency", ["memory", "device", "disk"])
+def test_losses_do_not_depend_on_the_residency(train, residency):
+    whole, other = train("auto"), train("other", residency=residency)
+    assert losses(other) == losses(whole)
+    assert equal_weights(whole.method, other.method)
+
+
+def test_files_and_arrays_have_the_same_losses(train, few, tmp_path):
+    """Whether images come from files, from memory, or from the map of a pack."""
+    names = [f"{name}.png" for name in few.names]
+    for image, name in zip(few.images[:, 0].numpy(), names, strict=True):
+        Image.fromarray(image).convert("RGB").save(tmp_path / name)
+    files = ImageFiles(tmp_path, names, few.targets, image_size=8)
+    array = ImageArray(files.batch(np.arange(70)), few.targets, names)
+    augment = RECIPES.build("simclr", size=8, mean=(0.3,) * 3, std=(0.4,) * 3)
+
+    def run(name, images, **options):
+        torch.manual_seed(0)
+        encoder = create_encoder("small", image_size=8, in_channels=3, width=8)
+        method = SSL_METHODS.build("simclr", encoder=encoder, projector_dim=8)
+        return losses(train(name, method=method, images=images, augment=augment, **options))
+
+    expected = run("array", array)
+    packed = pack(files, tmp_path / "pack")
+    assert run("files on disk", files, residency="disk") == expected
+    assert run("files in memory", files, residency="auto") == expected
+    assert run("pack on disk", packed, residency="disk") == expected
+    assert run("pack in memory", packed, residency="memory") == expected
+
+
+@pytest.mark.parametrize("name", ["simclr", "byol"])
+def test_number_of_views_must_fit(train, build, bundle, name):
+    augment = RECIPES.build("none", size=8, mean=bundle.mean, std=bundle.std)
+    method = SSL_METHODS.build(name, encoder=build().encoder)
+    with pytest.raises(UserError, match=r"makes 1 views of an image; \w+ takes 2"):
+        train(method=method, augment=augment)
+
+
+def test_accumulation_without_negatives(train, build, caplog):
+    caplog.set_level(logging.INFO, "dal_toolbox")
+    options = {"projector_hidden_dim": 8, "predictor_hidden_dim": 8}
+    method = SSL_METHODS.build("byol", encoder=build().encoder, **options)
+    train(method=method, epochs=1, accumulate_batches=2)
+    assert "adds no negatives" not in caplog.text
+    assert "batch normalization still sees 32 images" in caplog.text
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_stays_finite(build, augment, few, dtype):
     method = build(temperature=0.05).configure(augment, Optimization(), 32)
@@ -206,8 +290,6 @@ def test_dropout_is_seeded_per_epoch(train, interrupted, build):
 
 
 def test_plain_trainer(build, augment, few):
-    import lightning as L
-
     from dal_toolbox.datasets import ImageLoader
     from dal_toolbox.ssl._trainer import quiet
 

@@ -1,5 +1,6 @@
 """Checkpoints: the last epoch, and the best by a validation metric."""
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,8 @@ class Checkpoints(Checkpoint):
         if self.monitor not in trainer.callback_metrics:
             return False  # not evaluated yet
         score = float(trainer.callback_metrics[self.monitor])
+        if not math.isfinite(score):
+            return False  # nothing compares with it: it would be the best for ever
         sign = -1 if self.monitor.endswith("loss") else 1
         if self.best_score is not None and sign * score <= sign * self.best_score:
             return False

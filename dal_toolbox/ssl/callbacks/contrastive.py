@@ -9,15 +9,19 @@ from torch import Tensor
 
 from dal_toolbox.augment import BatchAugment
 from dal_toolbox.datasets import ImageLoader, Images
+from dal_toolbox.errors import UserError
 from dal_toolbox.features.extract import evaluating
 from dal_toolbox.ssl._means import EpochMeans
-from dal_toolbox.ssl.base import SSLMethod
+from dal_toolbox.ssl.base import SSLMethod, check_views
 from dal_toolbox.ssl.callbacks.features import is_due
 from dal_toolbox.ssl.losses import contrastive_accuracy
 
 
 class ContrastiveAccuracy(L.Callback):
     """Top-k accuracy of finding the other view in the batch, ``train/contrastive_top1`` and so on.
+
+    Measured on the projections of the network that is trained. A method without negatives does not
+    train for it; there it tells how well images are kept apart, and collapsed projections score 0.
 
     Args:
         topk: The values of k.
@@ -44,8 +48,9 @@ class ContrastiveAccuracy(L.Callback):
 class ValidationLoss(L.Callback):
     """The method's own loss on held-out images: the label-free way to choose a checkpoint.
 
-    The views are the same in every evaluation. The loss depends on the batch size: compare it only
-    between runs that share it. Logged as ``val/loss`` and ``val/contrastive_top1``.
+    The views are the same in every evaluation, but the two of an image differ, else the loss would
+    tell nothing. The loss depends on the batch size: compare it only between runs that share it.
+    Logged as ``val/loss`` and ``val/contrastive_top1``.
 
     Args:
         val: Held-out images; labels are not used.
@@ -54,6 +59,9 @@ class ValidationLoss(L.Callback):
         interval: Epochs between two evaluations.
         num_workers: Processes that decode files.
         seed: Fixes the views.
+
+    Raises:
+        UserError: All views of an image are alike.
     """
 
     def __init__(
@@ -66,11 +74,16 @@ class ValidationLoss(L.Callback):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
+        _check_random(augment, val.shape)
         self.augment = augment
         self.interval = interval
         self.seed = seed
         size = min(batch_size, len(val))
         self.loader = ImageLoader(val, size, drop_last=True, num_workers=num_workers)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Refuses too few or too many views before the training, not after its first epochs."""
+        check_views(cast(SSLMethod, pl_module), self.augment)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Evaluates, when it is due."""
@@ -89,6 +102,18 @@ class ValidationLoss(L.Callback):
                 top1 = _accuracies("val", outputs["projections"], (1,))
                 means.add({"val/loss": outputs["loss"], **top1})
         return means.take()
+
+
+def _check_random(augment: BatchAugment, shape: tuple[int, int, int]) -> None:
+    """Refuses views that are copies of each other, by those of some noise."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (32, *shape), dtype=torch.uint8, generator=generator)
+    views = augment.to("cpu").seed(0)(noise).chunk(len(augment.views))
+    if len(views) > 1 and all(torch.equal(views[0], view) for view in views[1:]):
+        raise UserError(
+            "the views of the validation loss are all alike, so that it tells nothing; choose "
+            "a random recipe, such as validation_augmentation=mild"
+        )
 
 
 def _accuracies(split: str, z: Tensor, topk: tuple[int, ...]) -> dict[str, Tensor]:

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from dal_toolbox.datasets import Images
+from dal_toolbox.datasets.residency import ResidentImages
 from dal_toolbox.encoders import Encoder
 from dal_toolbox.errors import UserError
 from dal_toolbox.features import extract_features
+from dal_toolbox.ssl._memory import explained
+from dal_toolbox.ssl.batches import EpochBatches
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ class CleanFeatures:
         """The features under the present weights of ``method``."""
         if self._snapshot is None or self._step != trainer.global_step:
             self._snapshot = None  # frees the old features first
-            train = self._extract(method, self.train, "features of train")
+            images = resident_copy(trainer, self.train)
+            train = self._extract(method, images, "features of train")
             test = self._extract(method, self.test, f"features of {self.split}")
             self._snapshot = Snapshot(
                 train,
@@ -79,13 +83,24 @@ class CleanFeatures:
         return self._snapshot
 
     def _extract(self, method: L.LightningModule, images: Images, description: str) -> Tensor:
-        return extract_features(
-            cast(Encoder, method.encoder),
-            images,
-            device=str(method.device),
-            description=description,
-            **self.options,
-        )
+        size = self.options["batch_size"]
+        advice = f"lower model.predict_batch_size from {size} to {max(1, size // 2)}"
+        with explained(lambda: advice):
+            return extract_features(
+                cast(Encoder, method.encoder),
+                images,
+                device=str(method.device),
+                description=description,
+                **self.options,
+            )
+
+
+def resident_copy(trainer: L.Trainer, images: Images) -> Images:
+    """What the training has loaded of these images, which spares decoding them again; else them."""
+    batches = trainer.train_dataloader
+    loaded = batches.loader.images if isinstance(batches, EpochBatches) else images
+    same = isinstance(loaded, ResidentImages) and loaded.source is images
+    return loaded if same else images
 
 
 def labeled_only(images: Images, split: str) -> Images:
