@@ -1,18 +1,14 @@
 """Linear evaluation: a linear classifier trained by SGD."""
 
-import math
-from typing import Self
-
-import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.optim import SGD, Optimizer
 
-from dal_toolbox.classifiers.base import CLASSIFIERS, check_training_data, in_blocks
-from dal_toolbox.seeding import generator
+from dal_toolbox.classifiers._minibatch import MinibatchLinear
+from dal_toolbox.classifiers.base import CLASSIFIERS
 
 
 @CLASSIFIERS.register("linear_sgd")
-class LinearSGD:
+class LinearSGD(MinibatchLinear):
     """Softmax regression by SGD with momentum and a cosine schedule, started at zero.
 
     The protocol of linear evaluation (Chen et al., 2020, appendix B.6,
@@ -29,9 +25,6 @@ class LinearSGD:
         seed: Order of the items.
     """
 
-    weight_: Tensor  # (C, d)
-    bias_: Tensor  # (C,)
-
     def __init__(
         self,
         num_classes: int,
@@ -44,47 +37,11 @@ class LinearSGD:
         weight_decay: float = 0.0,
         seed: int = 0,
     ) -> None:
-        self.num_classes = num_classes
-        self.num_epochs = num_epochs
-        self.train_batch_size = train_batch_size
-        self.val_batch_size = val_batch_size
+        super().__init__(num_classes, num_epochs, train_batch_size, val_batch_size, seed)
         self.base_lr = base_lr
         self.momentum = momentum
         self.weight_decay = weight_decay
-        self.seed = seed
 
-    @torch.no_grad()
-    def fit(self, features: Tensor, labels: Tensor) -> Self:
-        check_training_data(features, labels, self.num_classes)
-        n, d = features.shape
-        batch_size = min(self.train_batch_size, n)
-        rng = generator(self.seed, "linear_sgd")
-        weight = torch.zeros(self.num_classes, d + 1, device=features.device)  # bias last
-        velocity = torch.zeros_like(weight)
-        for epoch in range(self.num_epochs):
-            cosine = (1 + math.cos(math.pi * epoch / self.num_epochs)) / 2
-            lr = self.base_lr * batch_size / 256 * cosine
-            order = torch.from_numpy(rng.permutation(n)).to(features.device)
-            for batch in order.split(batch_size):
-                gradient = _gradient(weight, features[batch], labels[batch])
-                velocity = self.momentum * velocity + gradient + self.weight_decay * weight
-                weight -= lr * velocity
-        self.weight_, self.bias_ = weight[:, :-1], weight[:, -1]
-        return self
-
-    def logits(self, features: Tensor) -> Tensor:
-        return in_blocks(self._logits, features, self.val_batch_size)
-
-    def probabilities(self, features: Tensor) -> Tensor:
-        return self.logits(features).double().softmax(dim=1)
-
-    def _logits(self, features: Tensor) -> Tensor:
-        return F.linear(features.float(), self.weight_, self.bias_)
-
-
-def _gradient(weight: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Gradient of the mean cross entropy. Shape: (C, d + 1)."""
-    x = F.pad(x.float(), (0, 1), value=1.0)  # (b, d + 1)
-    errors = (x @ weight.T).softmax(dim=1)  # (b, C)
-    errors[torch.arange(len(y), device=y.device), y] -= 1
-    return errors.T.contiguous() @ x / len(y)
+    def _optimizer(self, weight: Tensor, batch_size: int) -> Optimizer:
+        lr = self.base_lr * batch_size / 256
+        return SGD([weight], lr, momentum=self.momentum, weight_decay=self.weight_decay)

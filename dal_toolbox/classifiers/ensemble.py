@@ -1,0 +1,90 @@
+"""Ensemble of logistic regressions on bootstrap samples."""
+
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dal_toolbox.classifiers.base import CLASSIFIERS, check_training_data, in_blocks
+from dal_toolbox.classifiers.linear import LinearClassifier
+from dal_toolbox.seeding import generator
+
+
+@CLASSIFIERS.register("ensemble")
+class EnsembleClassifier:
+    """Logistic regressions on items drawn with replacement: bagging (Breiman, 1996, https://doi.org/10.1007/BF00058655).
+
+    From zero, all members would find the same solution: the problem is convex. Every member sees
+    each class that has a label: an item of a class that was not drawn takes the place of another.
+    Predictions are the mean of the members' probabilities.
+
+    Args:
+        num_classes: Number of classes, C.
+        num_members: Number of members, M.
+        l2: Precision of the prior of every member.
+        normalize: Scale every feature vector to unit norm.
+        seed: Of the bootstrap samples.
+    """
+
+    members_: list[LinearClassifier]
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        num_members: int = 10,
+        l2: float = 0.01,
+        normalize: bool = True,
+        seed: int = 0,
+    ) -> None:
+        if num_members < 1:
+            raise ValueError(f"num_members={num_members}: at least one")
+        self.num_classes = num_classes
+        self.num_members = num_members
+        self.l2 = l2
+        self.normalize = normalize
+        self.seed = seed
+
+    def fit(self, features: Tensor, labels: Tensor) -> Self:
+        check_training_data(features, labels, self.num_classes)
+        rng = generator(self.seed, "ensemble")
+        self.members_ = []
+        for _ in range(self.num_members):
+            rows = torch.from_numpy(bootstrap(labels.cpu().numpy(), rng)).to(features.device)
+            member = LinearClassifier(self.num_classes, l2=self.l2, normalize=self.normalize)
+            self.members_.append(member.fit(features[rows], labels[rows]))
+        return self
+
+    def logits(self, features: Tensor) -> Tensor:
+        return in_blocks(lambda block: self._mean(block).log().float(), features)
+
+    def probabilities(self, features: Tensor) -> Tensor:
+        return self.logits(features).double().softmax(dim=1)
+
+    def samples(self, features: Tensor, rng: np.random.Generator) -> Tensor:
+        """Class probabilities of the members, float32. Shape: (n, C, M)."""
+        members = [member.probabilities(features).float() for member in self.members_]
+        return torch.stack(members, dim=2)
+
+    def _mean(self, features: Tensor) -> Tensor:
+        total = sum(member.probabilities(features) for member in self.members_)
+        return (torch.as_tensor(total) / self.num_members).clamp(min=1e-30)
+
+
+def bootstrap(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As many rows as there are labels, drawn with replacement; every class is among them.
+
+    >>> labels = np.array([0] * 50 + [1])
+    >>> bool((labels[bootstrap(labels, np.random.default_rng(0))] == 1).any())
+    True
+    """
+    classes, first = np.unique(labels, return_index=True)
+    rows = rng.integers(len(labels), size=len(labels))
+    missing = first[~np.isin(classes, labels[rows])]
+    counts = np.bincount(labels[rows])
+    for row in missing:  # in place of an item of the largest class
+        largest = np.flatnonzero(labels[rows] == counts.argmax())[0]
+        counts[labels[rows[largest]]] -= 1
+        rows[largest] = row
+    return rows
