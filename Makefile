@@ -2,9 +2,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# One process a core, each with one thread.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow check format clean
+.PHONY: help install quickstart seeds test test-slow check format clean
 
 help:           ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,11 +27,15 @@ quickstart: $(STAMP) ## Digits: SimCLR, features, active learning with 3 strateg
 	$(BIN)/python experiments/active_learning/main.py -m experiment=quickstart strategy=random,margin,typiclust random_seed=0,1,2
 	$(BIN)/python experiments/report/main.py runs=output/quickstart/active_learning
 
+seeds: $(STAMP) ## The systems of the five seed documents at reduced size, checked; 10 minutes
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev,export,bench]"
+	$(BIN)/python experiments/seeds/main.py
+
 test: $(STAMP)  ## Run the tests (slow and gpu ones excluded)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: $(STAMP) ## Run the slow tests too
-	$(BIN)/python -m pytest -m "not gpu"
+	$(PYTEST) -m "not gpu"
 
 check: $(STAMP) ## Lint, format, types, layers
 	$(BIN)/ruff check .

@@ -52,7 +52,7 @@ def time_interleaved(
     Args:
         contenders: Functions without arguments, by name; each runs once before as warm-up.
         repeats: Number of rounds. The order of the contenders turns over from round to round.
-        min_seconds: A repetition calls a fast contender as often as fits in this time.
+        min_seconds: A repetition calls a fast contender as often as fits in this time; 0 for once.
     """
     calls = {name: _calls_within(run, min_seconds) for name, run in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
@@ -136,6 +136,8 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 def _calls_within(run: Callable[[], object], seconds: float) -> int:
     run()
+    if seconds == 0:
+        return 1
     return max(1, round(seconds / max(_mean_seconds(run, 1), 1e-9)))
 
 

@@ -26,6 +26,9 @@ PACKAGES = ("torch", "torchvision", "timm", "lightning", "hydra-core", "scikit-l
             "faiss-gpu", "faiss-cpu")  # fmt: skip
 # Keys that say where or how fast, not what: they may change when a run is resumed.
 PLACES = {"output_dir", "dataset_path", "feature_dir", "n_cpus", "overwrite"}
+# What every run writes before its work begins: a folder of nothing else has nothing to lose.
+PREPARED = {"config_resolved.yaml", "config_tree.txt", "environment.json", "main.log", "data",
+            "plots", "previous"}  # fmt: skip
 
 
 class RunFolder:
@@ -90,7 +93,7 @@ class RunFolder:
 
     def _refuse_other_config(self, config: Mapping[str, Any]) -> None:
         file = self.path / "config_resolved.yaml"
-        if not file.exists():
+        if not file.exists() or {entry.name for entry in self.path.iterdir()} <= PREPARED:
             return
         old, new = _flat(yaml.safe_load(file.read_text())), _flat(config)
         changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]

@@ -31,14 +31,20 @@ def test_is_finished_when_results_exist(tmp_path):
 
 
 def test_other_config_is_refused_with_the_key(tmp_path):
-    RunFolder(tmp_path, CONFIG)
+    RunFolder(tmp_path, CONFIG).append("results.jsonl", "{}")
     other = {**CONFIG, "strategy": {"name": "random"}}
     with pytest.raises(UserError, match=r"strategy.name: margin -> random.*overwrite=true"):
         RunFolder(tmp_path, other)
 
 
+def test_a_run_that_made_nothing_may_be_corrected(tmp_path):
+    RunFolder(tmp_path, CONFIG)  # and then it failed, of a mistake in the config
+    run = RunFolder(tmp_path, {**CONFIG, "random_seed": 1})
+    assert yaml.safe_load((run.path / "config_resolved.yaml").read_text())["random_seed"] == 1
+
+
 def test_places_may_change(tmp_path):
-    RunFolder(tmp_path, CONFIG)
+    RunFolder(tmp_path, CONFIG).append("results.jsonl", "{}")
     RunFolder(tmp_path, {**CONFIG, "output_dir": "b", "n_cpus": 3})
 
 

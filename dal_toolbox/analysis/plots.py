@@ -23,7 +23,7 @@ def plot_learning_curves(
 ) -> None:
     """Draws mean and 95 % confidence interval of a metric against the number of labels."""
     groups = by_strategy(curves)
-    figure, axes = _axes()
+    figure, axes = new_axes()
     for i, (name, runs) in enumerate(_best_first(groups, metric).items()):
         mean, half = mean_and_interval(values(runs, metric))
         x, color = runs[0].num_labeled, COLORS[i % len(COLORS)]
@@ -34,7 +34,7 @@ def plot_learning_curves(
     spread = f"mean of {seeds} seeds, band: 95 % confidence" if seeds > 1 else "1 seed"
     axes.set(xlabel="labels", ylabel=f"test {metric}", title=f"Learning curves ({spread})")
     axes.legend(frameon=False, ncols=1 + len(groups) // 12)
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_pretraining(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -44,7 +44,7 @@ def plot_pretraining(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         rows: Rows of ``metrics.csv``; keys that end in ``accuracy`` or ``top1`` share an axis.
         path: PNG file to write.
     """
-    figure, axes = _axes(panels=2, width=9.0)
+    figure, axes = new_axes(panels=2, width=9.0)
     losses = _series(rows, lambda key: key.endswith("loss"))
     accuracies = _series(rows, lambda key: key.endswith(("accuracy", "top1", "top5")))
     for panel, series, label in zip(axes, (losses, accuracies), ("loss", "accuracy"), strict=True):
@@ -55,7 +55,35 @@ def plot_pretraining(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         panel.set(xlabel="epoch", ylabel=label)
         if series:
             panel.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
+
+
+def plot_label_efficiency(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draws test accuracy against the number of labeled images of each class.
+
+    Args:
+        rows: ``features`` (of what they are), ``images_per_class`` and ``accuracy`` of every fit;
+            several of a number give a band.
+        path: PNG file to write.
+    """
+    figure, axes = new_axes()
+    x = sorted({row["images_per_class"] for row in rows})
+    for color, source in zip(COLORS, dict.fromkeys(row["features"] for row in rows), strict=False):
+        own = [row for row in rows if row["features"] == source]
+        draws = np.array(
+            [[row["accuracy"] for row in own if row["images_per_class"] == n] for n in x]
+        )
+        mean, half = mean_and_interval(draws.T)
+        axes.plot(x, mean, color=color, marker="o", markersize=4, label=source)
+        axes.fill_between(x, mean - half, mean + half, color=color, alpha=0.15, linewidth=0)
+    axes.set_xscale("log")
+    axes.set_xticks(x, [str(n) for n in x])
+    axes.minorticks_off()
+    spread = (
+        f"mean of {len(draws[0])} draws, band: 95 % confidence" if len(draws[0]) > 1 else "1 draw"
+    )
+    axes.set(xlabel="labeled images per class", ylabel="test accuracy", title=spread)
+    save(figure, path)
 
 
 def _series(rows: Sequence[Mapping[str, Any]], wanted: Any) -> dict[str, tuple[list, list]]:
@@ -75,7 +103,8 @@ def _best_first(
     return dict(sorted(groups.items(), key=lambda item: -float(np.mean(values(item[1], metric)))))
 
 
-def _axes(panels: int = 1, width: float = 6.4) -> tuple["Figure", Any]:
+def new_axes(panels: int = 1, width: float = 6.4) -> tuple["Figure", Any]:
+    """A figure with one or more plain panels."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, 4.2), dpi=150, layout="constrained")
@@ -90,7 +119,8 @@ def _plain(axes: "Axes") -> None:
     axes.grid(alpha=0.25)
 
 
-def _save(figure: "Figure", path: Path) -> None:
+def save(figure: "Figure", path: Path) -> None:
+    """Writes a PNG file that is either complete or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
     figure.savefig(temporary, format="png")

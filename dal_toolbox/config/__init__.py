@@ -1,6 +1,22 @@
 """The bridge between the registries and Hydra; the only package that imports Hydra."""
 
 from dal_toolbox.config.launch import launch
+from dal_toolbox.config.loading import (
+    device_of,
+    load_features,
+    make_dataset,
+    make_encoder,
+    num_workers,
+)
 from dal_toolbox.config.parts import build, plain
 
-__all__ = ["build", "launch", "plain"]
+__all__ = [
+    "build",
+    "device_of",
+    "launch",
+    "load_features",
+    "make_dataset",
+    "make_encoder",
+    "num_workers",
+    "plain",
+]

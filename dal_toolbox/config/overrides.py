@@ -27,7 +27,7 @@ KEYS = {
 
 
 def expand_aliases(arguments: Sequence[str], config_name: str) -> list[str]:
-    """Rewrites documented spellings: ``model.encoder=coatnet_0_224`` selects the encoder.
+    """Rewrites documented spellings: ``model.encoder=`` and ``encoder=`` take any model of timm.
 
     Each main has experiments of its own: ``experiment=x`` is ``configs/experiment/<main>/x.yaml``.
 
@@ -44,18 +44,26 @@ def expand_aliases(arguments: Sequence[str], config_name: str) -> list[str]:
             if argument.startswith(alias):
                 argument = meant + argument.removeprefix(alias)
         key, equals, value = argument.partition("=")
-        if key == "model.encoder" and value:
-            expanded += _select_encoder(value)
+        if key in ("encoder", "model.encoder") and value:
+            expanded += _select_encoder(key, value)
         else:
             expanded.append(keys.get(key, key) + equals + value)
     return expanded
 
 
-def _select_encoder(value: str) -> list[str]:
-    encoders = registry_of("encoder")
-    if all(name in encoders for name in value.split(",")):
+def _select_encoder(key: str, value: str) -> list[str]:
+    recipes = {path.stem for path in (CONFIGS / "encoder").glob("*.yaml")}
+    known = recipes | set(registry_of("encoder"))
+    own = all(name in known for name in value.split(","))
+    if own or (key == "encoder" and not _is_timm_model(value)):
         return [f"encoder={value}"]
     return ["encoder=timm", f"encoder.model={value}"]
+
+
+def _is_timm_model(value: str) -> bool:
+    from dal_toolbox.encoders.base import is_timm_model
+
+    return all(is_timm_model(name) for name in value.split(","))
 
 
 def load_plugins(arguments: Sequence[str], config_name: str) -> None:

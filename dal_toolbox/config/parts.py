@@ -37,6 +37,10 @@ GROUPS = {
 }
 
 
+# Keys that every part of a group takes besides its own: annotation and default.
+COMMON: dict[str, dict[str, tuple[Any, Any]]] = {"encoder": {"checkpoint": (str | None, None)}}
+
+
 def registry_of(group: str) -> Registry:
     """The registry behind a config group."""
     module, name, _ = GROUPS[group]
@@ -51,20 +55,22 @@ def mirror(group: str) -> None:
     registry = registry_of(group)
     recipes = {path.stem for path in (CONFIGS / group).glob("*.yaml")}
     for name in set(registry) - recipes:
-        node = schema(registry, name)
+        node = schema(registry, name, COMMON.get(group, {}))
         ConfigStore.instance().store(
             group=group, name=name, node=node, package=GROUPS[group].package
         )
 
 
-def schema(registry: Registry, name: str) -> Any:
+def schema(
+    registry: Registry, name: str, common: Mapping[str, tuple[Any, Any]] | None = None
+) -> Any:
     """The config node of a part: its name and its hyperparameters with types and defaults."""
     try:
         factory = registry[name]
     except BrokenPlugin:  # said when the part is built; the others stay usable
         return {"name": name}
     fields: list[tuple] = [("name", str, dataclasses.field(default=name))]
-    for key, (annotation, default) in hyperparameters(factory).items():
+    for key, (annotation, default) in {**hyperparameters(factory), **(common or {})}.items():
         value = list(default) if isinstance(default, tuple) else default
         fields.append((key, _config_type(annotation), _field(value)))
     return dataclasses.make_dataclass(f"{name}_config", fields)

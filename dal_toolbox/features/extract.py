@@ -42,7 +42,7 @@ def extract_features(
         images: The images.
         mean: Mean of each channel in [0, 1].
         std: Standard deviation of each channel.
-        image_size: Resizes to this height and width; by default images stay as they are.
+        image_size: Height and width that the encoder gets; by default :func:`input_size`.
         batch_size: Images of a forward pass.
         num_workers: Processes that decode image files; arrays need none.
         device: ``cpu``, ``cuda``, …, or ``auto``.
@@ -54,7 +54,7 @@ def extract_features(
         BadFeatures: The output is not (b, num_features), or not finite in ``dtype``.
     """
     place = default_device() if device == "auto" else torch.device(device)
-    transform = EvalTransform(image_size or images.shape[-1], mean, std).to(place)
+    transform = EvalTransform(image_size or input_size(encoder, images), mean, std).to(place)
     loader = ImageLoader(images, batch_size, num_workers=num_workers)
     values = torch.empty(len(images), encoder.num_features, dtype=dtype)
     memory_format = memory_format_for(place)
@@ -66,6 +66,13 @@ def extract_features(
             _check(features, part)
             part.copy_(features)
     return values
+
+
+def input_size(encoder: Encoder, images: Images) -> int:
+    """Height and width that the encoder was made for, where images are stored larger; else theirs."""
+    stored = images.shape[-1]
+    recipe = getattr(encoder, "recipe", {})  # an encoder of another make may have none
+    return min(stored, int(recipe.get("image_size", stored)))
 
 
 @contextmanager

@@ -71,7 +71,7 @@ class Features:
         if graph is not None:
             return graph
         try:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):  # freed by the system if its holder dies
                 graph = self._load_graph(path, k)  # another process may have been first
                 if graph is None:

@@ -10,7 +10,7 @@ from dal_toolbox.augment import EvalTransform
 from dal_toolbox.datasets import Images
 from dal_toolbox.encoders import Encoder
 from dal_toolbox.encoders.precision import default_device, resolve_precision
-from dal_toolbox.features.extract import extract_features
+from dal_toolbox.features.extract import extract_features, input_size
 from dal_toolbox.features.features import Features
 from dal_toolbox.features.spec import FeatureSpec, encoder_digest
 from dal_toolbox.features.store import FeatureStore
@@ -40,7 +40,7 @@ def encoder_features(
         split: Its name, for the log.
         mean: Mean of each channel in [0, 1].
         std: Standard deviation of each channel.
-        image_size: Resizes to this height and width.
+        image_size: Height and width that the encoder gets; by default what it was made for.
         batch_size: Images of a forward pass.
         num_workers: Processes that decode image files.
         device: ``cpu``, ``cuda``, …, or ``auto``.
@@ -49,7 +49,7 @@ def encoder_features(
     """
     place = default_device() if device == "auto" else torch.device(device)
     precision = resolve_precision(precision, place)
-    size = image_size or images.shape[-1]
+    size = image_size or input_size(encoder, images)
     spec = FeatureSpec(
         encoder=encoder_digest(encoder),
         images=images.fingerprint,

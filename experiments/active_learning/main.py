@@ -1,12 +1,10 @@
 """Active-learning cycles on cached features."""
 
-import os
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.table import Table
 
 from dal_toolbox.active_learning.evaluation import evaluation_on
@@ -18,11 +16,7 @@ from dal_toolbox.active_learning.strategies import STRATEGIES
 from dal_toolbox.analysis.curves import load_curves
 from dal_toolbox.analysis.plots import plot_learning_curves
 from dal_toolbox.classifiers import CLASSIFIERS
-from dal_toolbox.config import build, launch
-from dal_toolbox.datasets import DATASETS, DatasetBundle
-from dal_toolbox.encoders import load_encoder
-from dal_toolbox.errors import UserError
-from dal_toolbox.features import Features, FeatureStore, encoder_features, raw_features
+from dal_toolbox.config import build, launch, load_features
 from dal_toolbox.metrics import area_under_learning_curve
 from dal_toolbox.progress import console, log, track
 from dal_toolbox.runs import RunFolder
@@ -35,27 +29,22 @@ def main(config: dict[str, Any], folder: Path) -> None:
     run = RunFolder(folder, config, overwrite=config["overwrite"])
     if run.finished:
         return
-    bundle = build(
-        DATASETS, config["dataset"],
-        dataset_path=Path(config["dataset_path"]), seed=config["random_seed"],
-        num_workers=min(config["n_cpus"], os.cpu_count() or 1),
-    )  # fmt: skip
-    train, test = load_features(config, bundle)
-    oracle = build(ORACLES, config["oracle"], targets=bundle.train.targets)
+    data = load_features(config)
+    oracle = build(ORACLES, config["oracle"], targets=data.train.targets.numpy())
     results = read_results(run.path / "results.jsonl")
     if results:
         log.info("resuming after cycle %d", results[-1].cycle)
     log.info("first cycle %.1f s after the imports", time.perf_counter() - started)
     cycles = run_cycles(
-        train,
+        data.train,
         build(STRATEGIES, config["strategy"]),
         JournaledOracle(oracle, run.path / "labels.jsonl", batch_size=None),
         make_classifier=partial(
-            build, CLASSIFIERS, config["classifier"], num_classes=bundle.num_classes
+            build, CLASSIFIERS, config["classifier"], num_classes=data.num_classes
         ),
-        evaluate=evaluation_on(test.values, test.targets),
+        evaluate=evaluation_on(data.test.values, data.test.targets),
         initial=build(INITIAL, config["initial"]),
-        num_classes=bundle.num_classes,
+        num_classes=data.num_classes,
         num_initial=config["num_initial"],
         query_size=config["query_size"],
         num_cycles=config["num_cycles"],
@@ -67,34 +56,6 @@ def main(config: dict[str, Any], folder: Path) -> None:
         append_result(run.path / "results.jsonl", result)
         results.append(result)
     finish(run, results, config["strategy"]["name"])
-
-
-def load_features(config: dict[str, Any], bundle: DatasetBundle) -> tuple[Features, Features]:
-    """Features of train and test: of the encoder through the store, or the pixels."""
-    if config["features"] == "raw":
-        return raw_features(bundle.train), raw_features(bundle.test)
-    if config["features"] != "encoder":
-        raise UserError(f"features={config['features']}: choose one of encoder, raw")
-    if config["encoder_checkpoint"] is None:
-        raise UserError(
-            "encoder_checkpoint=<run folder of experiments/ssl/main.py> is needed, or features=raw "
-            "to learn from pixels"
-        )
-    encoder, facts = load_encoder(Path(config["encoder_checkpoint"]))
-    extract = partial(
-        encoder_features,
-        FeatureStore(Path(config["feature_dir"])),
-        encoder,
-        mean=facts["mean"],
-        std=facts["std"],
-        image_size=facts["encoder"]["image_size"],
-        batch_size=config["batch_size"],
-        num_workers=min(config["n_cpus"], os.cpu_count() or 1),
-        device={"gpu": "cuda"}.get(config["accelerator"], config["accelerator"]),
-        precision=config["precision"],
-        dtype=getattr(torch, config["dtype"]),
-    )
-    return extract(bundle.train, "train"), extract(bundle.test, "test")
 
 
 def finish(run: RunFolder, results: list[CycleResult], strategy: str) -> None:

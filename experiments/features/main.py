@@ -1,14 +1,11 @@
 """Feature extraction: an encoder and images in, cached features out."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dal_toolbox.config import build, launch
-from dal_toolbox.datasets import DATASETS
-from dal_toolbox.encoders import load_encoder
+from dal_toolbox.config import device_of, launch, make_dataset, make_encoder, num_workers
 from dal_toolbox.errors import UserError
 from dal_toolbox.features import FeatureStore, encoder_features
 from dal_toolbox.progress import log
@@ -20,14 +17,8 @@ def main(config: dict[str, Any], folder: Path) -> None:
     run = RunFolder(folder, config, overwrite=config["overwrite"])
     if run.finished:
         return
-    if config["encoder_checkpoint"] is None:
-        raise UserError("encoder_checkpoint=<run folder of experiments/ssl/main.py> is needed")
-    encoder, facts = load_encoder(Path(config["encoder_checkpoint"]))
-    workers = min(config["n_cpus"], os.cpu_count() or 1)
-    bundle = build(
-        DATASETS, config["dataset"],
-        dataset_path=Path(config["dataset_path"]), seed=config["random_seed"], num_workers=workers,
-    )  # fmt: skip
+    bundle = make_dataset(config)
+    encoder, facts = make_encoder(config, bundle)
     store = FeatureStore(Path(config["feature_dir"]))
     results: dict[str, Any] = {}
     for split in config["splits"]:
@@ -36,9 +27,9 @@ def main(config: dict[str, Any], folder: Path) -> None:
             raise UserError(f"splits: {bundle.name} has no split '{split}'")
         features = encoder_features(
             store, encoder, images, split,
-            mean=facts["mean"], std=facts["std"], image_size=facts["encoder"]["image_size"],
-            batch_size=config["batch_size"], num_workers=workers,
-            device={"gpu": "cuda"}.get(config["accelerator"], config["accelerator"]),
+            mean=facts["mean"], std=facts["std"], image_size=encoder.recipe["image_size"],
+            batch_size=config["batch_size"], num_workers=num_workers(config),
+            device=device_of(config["accelerator"]),
             precision=config["precision"], dtype=getattr(torch, config["dtype"]),
         )  # fmt: skip
         if config["num_neighbors"] > 0:

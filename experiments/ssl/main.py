@@ -1,13 +1,14 @@
 """Self-supervised pretraining: images in, an encoder out."""
 
-import os
 from pathlib import Path
 from typing import Any
 
+import outputs
+
 from dal_toolbox.analysis.plots import plot_pretraining
 from dal_toolbox.augment import RECIPES, BatchAugment
-from dal_toolbox.config import build, launch
-from dal_toolbox.datasets import DATASETS, DatasetBundle
+from dal_toolbox.config import build, device_of, launch, make_dataset, num_workers
+from dal_toolbox.datasets import DatasetBundle
 from dal_toolbox.encoders import create_encoder, save_encoder
 from dal_toolbox.progress import log
 from dal_toolbox.runs import RunFolder
@@ -29,44 +30,42 @@ def main(config: dict[str, Any], folder: Path) -> None:
     if run.finished:
         return
     seed, model, trainer = config["random_seed"], config["model"], config["trainer"]
-    workers = min(config["n_cpus"], os.cpu_count() or 1)
-    bundle = build(
-        DATASETS, config["dataset"],
-        dataset_path=Path(config["dataset_path"]), seed=seed, num_workers=workers,
-    )  # fmt: skip
+    bundle = make_dataset(config)
+    outputs.write_data(run, bundle)
     seed_everything(seed)
     encoder = create_encoder(
         **config["encoder"], image_size=bundle.image_size, in_channels=bundle.in_channels
     )
     method_node = {key: value for key, value in model.items() if key not in TRAINING}
     method = build(SSL_METHODS, method_node, encoder=encoder)
-    evaluation = make_evaluation(config, bundle, workers)
+    evaluation = make_evaluation(config, bundle)
     result = pretrain(
         method,
         bundle.unlabeled or bundle.train,
         folder=run.path,
-        augment=make_augment(config, bundle),
+        augment=make_augment(config, bundle, model["augmentation"]),
         epochs=model["n_epochs"],
         batch_size=model["train_batch_size"],
         optimization=Optimization(**model["optimizer"]),
         accumulate_batches=model["accumulate_batches"],
         precision=trainer["precision"],
-        device={"gpu": "cuda"}.get(trainer["accelerator"], trainer["accelerator"]),
-        num_workers=workers,
+        device=device_of(trainer["accelerator"]),
+        residency=config["residency"],
+        num_workers=num_workers(config),
         seed=seed,
         callbacks=evaluation.callbacks,
         monitor=evaluation.monitor,
         loggers=make_loggers(config["logger"]["name"], run.path),
         compile=trainer["compile"],
     )
-    finish(run, result, bundle)
+    finish(run, config, result, bundle)
 
 
-def make_augment(config: dict[str, Any], bundle: DatasetBundle) -> BatchAugment:
-    """The views of the method's own recipe, with what the config changes."""
-    node = {
-        key: value for key, value in config["model"]["augmentation"].items() if value is not None
-    }
+def make_augment(
+    config: dict[str, Any], bundle: DatasetBundle, augmentation: dict[str, Any]
+) -> BatchAugment:
+    """The views of the method's own recipe, or of another, with what the config changes."""
+    node = {key: value for key, value in augmentation.items() if value is not None}
     if node["name"] == "auto":
         node["name"] = SSL_METHODS[config["model"]["name"]].default_augmentation
     return build(
@@ -76,7 +75,7 @@ def make_augment(config: dict[str, Any], bundle: DatasetBundle) -> BatchAugment:
     )  # fmt: skip
 
 
-def make_evaluation(config: dict[str, Any], bundle: DatasetBundle, workers: int) -> Evaluation:
+def make_evaluation(config: dict[str, Any], bundle: DatasetBundle) -> Evaluation:
     """k-NN and linear evaluation, and the validation loss where there is a validation split."""
     le_model, model = config["le_model"], config["model"]
     linear = {
@@ -86,9 +85,11 @@ def make_evaluation(config: dict[str, Any], bundle: DatasetBundle, workers: int)
         "val_batch_size": le_model["val_batch_size"],
         **le_model["optimizer"],
     }
+    mild = config["validation_augmentation"]
     return plan_evaluation(
         bundle,
-        augment=make_augment(config, bundle),
+        augment=make_augment(config, bundle, {"name": mild} if mild else model["augmentation"]),
+        monitor=config["monitor"],
         interval=config["ssl_val_interval"],
         k=config["knn"]["k"],
         temperature=config["knn"]["temperature"],
@@ -96,24 +97,32 @@ def make_evaluation(config: dict[str, Any], bundle: DatasetBundle, workers: int)
         linear_interval=le_model["callback"]["interval"],
         train_batch_size=model["train_batch_size"],
         predict_batch_size=model["predict_batch_size"],
-        num_workers=workers,
+        num_workers=num_workers(config),
         seed=config["random_seed"],
     )
 
 
-def finish(run: RunFolder, result: PretrainResult, bundle: DatasetBundle) -> None:
-    """Saves the encoder of the best epoch, the plot and the results."""
+def finish(
+    run: RunFolder, config: dict[str, Any], result: PretrainResult, bundle: DatasetBundle
+) -> None:
+    """Saves the encoder of the best epoch, pictures, deployment model and results."""
     encoder = result.load_best().encoder
     facts = {"dataset": bundle.name, "mean": bundle.mean, "std": bundle.std}
     save_encoder(encoder, run.path / "encoder.safetensors", **facts)
     plot_pretraining(result.rows, run.path / "plots" / "pretraining.png")
-    log.info("encoder for features and active learning: encoder_checkpoint=%s", run.path)
-    run.finish({
+    results: dict[str, Any] = {
         "last": result.rows[-1],
         "best_epoch": result.best_epoch,
         "monitor": result.monitor,
         "best_score": result.best_score,
-    })  # fmt: skip
+    }
+    if config["tsne"]:
+        outputs.write_map(run, encoder, bundle, config["tsne"], config["random_seed"])
+    if config["export"]["types"]:
+        types = config["export"]["types"]
+        results["export"] = outputs.write_deployment(run, encoder, bundle, types)
+    log.info("encoder for features and active learning: encoder_checkpoint=%s", run.path)
+    run.finish(results)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,17 @@
 
 import csv
 import json
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from dal_toolbox.encoders import load_encoder
 
+BAD_FILES = Path(__file__).resolve().parents[1] / "datasets" / "bad_files.py"
 AL = ("dataset=digits", "num_cycles=2", "query_size=5")
 EXPLAINED = (
     "config_resolved.yaml",
@@ -147,3 +151,23 @@ def test_a_mistake_is_one_line_and_status_2(run_main, tmp_path, name, overrides,
     assert message in process.stderr
     assert process.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "Traceback" not in process.stderr
+
+
+def test_bad_files_are_left_out_and_named(run_main, ssl_options, tmp_path):
+    make_bad_files = runpy.run_path(str(BAD_FILES))["make_bad_files"]
+    root, rng = tmp_path / "images", np.random.default_rng(0)
+    for i in range(40):
+        path = root / f"class_{i % 2}" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(path)
+    bad = make_bad_files(root / "class_1")
+    assert len(set(bad.values())) >= 12
+    options = [o for o in ssl_options if not o.startswith("dataset=")]
+    folder = ("dataset=folder", f"dataset.root={root}", "dataset.image_size=16")
+    place = (f"dataset_path={tmp_path}", f"output_dir={tmp_path / 'out'}")
+    process = run_main("ssl", *options, *folder, *place, status=2)
+    assert "dataset.on_error=skip" in process.stderr
+    run_main("ssl", *options, *folder, *place, "dataset.on_error=skip")
+    lines_ = (tmp_path / "out" / "data" / "skipped.txt").read_text().splitlines()
+    assert {line.split("\t")[0] for line in lines_} == {f"class_1/{name}" for name in bad}
+    assert all(line.split("\t")[1] for line in lines_)  # a reason each

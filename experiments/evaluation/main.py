@@ -1,0 +1,170 @@
+"""A classifier on frozen features: linear evaluation, transfer, and accuracy per number of labels."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from dal_toolbox import metrics
+from dal_toolbox.active_learning.evaluation import evaluation_on
+from dal_toolbox.analysis.plots import plot_label_efficiency, plot_pretraining
+from dal_toolbox.classifiers import CLASSIFIERS, Classifier
+from dal_toolbox.config import build, launch, load_features
+from dal_toolbox.datasets.selection import images_per_class
+from dal_toolbox.errors import UserError
+from dal_toolbox.features import DatasetFeatures, Features
+from dal_toolbox.progress import console, track
+from dal_toolbox.runs import RunFolder
+from dal_toolbox.seeding import generator, seed_everything
+
+Row = dict[str, Any]
+
+
+def main(config: dict[str, Any], folder: Path) -> None:
+    """Fits and measures; an interrupted run goes on with the fit that it was at."""
+    run = RunFolder(folder, config, overwrite=config["overwrite"])
+    if run.finished:
+        return
+    few = config["images_per_class"] is not None
+    rows: list[Row] = []
+    curves: list[Row] = []
+    for source in [config["features"]] + ["untrained"] * config["compare_untrained"]:
+        data = features_of(source, config)
+        if few:
+            rows += fit_on_few(run, config, source, data)
+        else:
+            curve, row = fit_on_all(config, source, data)
+            curves, rows = _merged(curves, curve), [*rows, row]
+    if few:
+        plot_label_efficiency(rows, run.path / "plots" / "label_efficiency.png")
+    elif curves:
+        run.write_metrics(curves)
+        plot_pretraining(curves, run.path / "plots" / "curves.png")
+    run.finish({"rows": rows})
+    console.print(to_table(rows, f"{config['classifier']['name']} on {data.name}"))
+
+
+def features_of(source: str, config: dict[str, Any]) -> DatasetFeatures:
+    """The features of ``source``, of the items that have a label."""
+    seed_everything(config["random_seed"])  # untrained: the weights with which pretraining began
+    data = load_features({**config, "features": source})
+    return replace(data, train=_labeled(data.train, "train"), test=_labeled(data.test, "test"))
+
+
+def fit_on_all(config: dict[str, Any], source: str, data: DatasetFeatures) -> tuple[list[Row], Row]:
+    """Fits on every training item; a row an epoch of classifiers that learn in epochs."""
+    classifier = make_classifier(config, data)
+    curve: list[Row] = []
+    if hasattr(classifier, "fit_epochs"):
+        prefix = "untrained/" if source == "untrained" and config["compare_untrained"] else ""
+        epochs = classifier.fit_epochs(data.train.values, data.train.targets)
+        for epoch in track(epochs, f"fitting, {source}", total=classifier.num_epochs):
+            curve.append({"epoch": epoch, **curve_point(classifier, data, prefix)})
+    else:
+        classifier.fit(data.train.values, data.train.targets)
+    return curve, {"features": source, **measure(classifier, data.train, data.test)}
+
+
+def fit_on_few(
+    run: RunFolder, config: dict[str, Any], source: str, data: DatasetFeatures
+) -> list[Row]:
+    """Fits on some images of each class; every fit is kept as soon as it is done."""
+    subsets = list(_subsets(config))
+    rows = [row for row in _read(run.path / "evaluation.jsonl") if row["features"] == source]
+    done = {(row["images_per_class"], row["repeat"]) for row in rows}
+    for number, repeat in track([s for s in subsets if s not in done], f"fitting, {source}"):
+        rng = generator(config["random_seed"], "images_per_class", repeat)
+        chosen = torch.from_numpy(images_per_class(data.train.targets.numpy(), number, rng))
+        classifier = make_classifier(config, data)
+        classifier.fit(data.train.values[chosen], data.train.targets[chosen])
+        row = {"features": source, "images_per_class": number, "repeat": repeat}
+        row |= measure(classifier, _part(data.train, chosen), data.test)
+        run.append("evaluation.jsonl", json.dumps(row))
+        rows.append(row)
+    return rows
+
+
+def make_classifier(config: dict[str, Any], data: DatasetFeatures) -> Any:
+    """The classifier of the config, unfitted."""
+    return build(CLASSIFIERS, config["classifier"], num_classes=data.num_classes)
+
+
+def curve_point(classifier: Classifier, data: DatasetFeatures, prefix: str) -> Row:
+    """Loss and accuracy on both splits."""
+    row = {}
+    for split, features in (("train", data.train), ("test", data.test)):
+        logits = classifier.logits(features.values)
+        row[f"{prefix}{split}/loss"] = metrics.nll(logits, features.targets)
+        row[f"{prefix}{split}/accuracy"] = metrics.accuracy(logits, features.targets)
+    return row
+
+
+def measure(classifier: Classifier, train: Features, test: Features) -> Row:
+    """Accuracy on the training items, and all metrics of the test split."""
+    accuracy = metrics.accuracy(classifier.logits(train.values), train.targets)
+    scores = evaluation_on(test.values, test.targets)(classifier)
+    return {"num_labeled": len(train), "train_accuracy": accuracy, **scores}
+
+
+def to_table(rows: list[Row], title: str) -> Table:
+    """One row a source and number of images; of several draws mean ± standard deviation."""
+    table = Table(title=title)
+    table.add_column("features")
+    for heading in ("images per class", "labels", "train accuracy", "test accuracy", "test NLL"):
+        table.add_column(heading, justify="right")
+    groups: dict[tuple[str, Any], list[Row]] = {}
+    for row in rows:
+        key = row["features"], row.get("images_per_class", "all")
+        groups.setdefault(key, []).append(row)
+    for (source, number), group in groups.items():
+        cells = (_spread(group, key) for key in ("train_accuracy", "accuracy", "nll"))
+        table.add_row(source, str(number), str(group[0]["num_labeled"]), *cells)
+    return table
+
+
+def _spread(rows: list[Row], key: str) -> str:
+    values = torch.tensor([row[key] for row in rows], dtype=torch.float64)
+    return f"{values.mean():.4f}" + (f" ± {values.std():.4f}" if len(rows) > 1 else "")
+
+
+def _subsets(config: dict[str, Any]) -> Iterator[tuple[int, int]]:
+    numbers = config["images_per_class"]
+    if not isinstance(numbers, list) or not all(isinstance(n, int) and n > 0 for n in numbers):
+        raise UserError(f"images_per_class={numbers}: give a list of numbers, such as [10,50,200]")
+    for number in sorted(set(numbers)):
+        for repeat in range(config["num_repeats"]):
+            yield number, repeat
+
+
+def _merged(rows: list[Row], more: list[Row]) -> list[Row]:
+    """Rows of the same epochs side by side."""
+    return [{**a, **b} for a, b in zip(rows, more, strict=True)] if rows else more
+
+
+def _read(file: Path) -> list[Row]:
+    """Complete lines of a file that a killed process may have left with half a line."""
+    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    if len(whole) < len(lines):
+        file.write_text("".join(whole))
+    return [json.loads(line) for line in whole]
+
+
+def _labeled(features: Features, split: str) -> Features:
+    rows = (features.targets >= 0).nonzero().flatten()
+    if not len(rows):
+        raise UserError(f"no {split} item has a label; nothing can be evaluated")
+    return features if len(rows) == len(features) else _part(features, rows)
+
+
+def _part(features: Features, rows: torch.Tensor) -> Features:
+    names = [features.names[row] for row in rows.tolist()]
+    return Features(features.values[rows], features.targets[rows], names, features.key)
+
+
+if __name__ == "__main__":
+    launch("evaluation", main)

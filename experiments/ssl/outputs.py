@@ -1,0 +1,69 @@
+"""What a pretraining writes beside its checkpoints: splits, pictures, deployment."""
+
+import numpy as np
+
+from dal_toolbox.analysis.dataset import class_table, plot_classes
+from dal_toolbox.analysis.embedding import plot_embedding, tsne
+from dal_toolbox.augment import EvalTransform
+from dal_toolbox.datasets import DatasetBundle, Images
+from dal_toolbox.encoders import Encoder
+from dal_toolbox.encoders.export import export_encoder
+from dal_toolbox.features import extract_features
+from dal_toolbox.progress import console, log
+from dal_toolbox.runs import RunFolder, write_atomically
+from dal_toolbox.seeding import generator
+
+EXPORT_BATCH = 8
+
+
+def write_data(run: RunFolder, bundle: DatasetBundle) -> None:
+    """The exact split in ``data/``, in the form that ``dataset=folder`` reads; classes as table and plot."""
+    folder = run.path / "data"
+    folder.mkdir(exist_ok=True)
+    for split in ("train", "val", "test", "unlabeled"):
+        images = getattr(bundle, split)
+        if images is not None:
+            write_atomically(folder / f"{split}.txt", "".join(f"{name}\n" for name in images.names))
+    write_atomically(folder / "classes.txt", "".join(f"{name}\n" for name in bundle.classes))
+    if bundle.skipped:
+        lines = (f"{file.name}\t{file.reason}\n" for file in bundle.skipped)
+        write_atomically(folder / "skipped.txt", "".join(lines))
+    if np.any(bundle.train.targets >= 0):
+        console.print(class_table(bundle))
+        plot_classes(bundle, run.path / "plots" / "classes.png")
+
+
+def write_map(
+    run: RunFolder, encoder: Encoder, bundle: DatasetBundle, num_images: int, seed: int
+) -> None:
+    """t-SNE of the features of ``num_images`` held-out images, colored by class."""
+    images: Images = bundle.test if bundle.val is None else bundle.val
+    labeled = np.flatnonzero(images.targets >= 0)
+    rng = generator(seed, "tsne")
+    rows = np.sort(rng.permutation(labeled)[:num_images])
+    if len(rows) < 4:
+        log.warning("plots/tsne.png left out: %d labeled held-out images", len(rows))
+        return
+    part = images.subset(rows)
+    features = extract_features(
+        encoder, part, mean=bundle.mean, std=bundle.std, image_size=bundle.image_size
+    )
+    split = "test" if bundle.val is None else "val"
+    plot_embedding(
+        tsne(features.numpy(), rng), part.targets, bundle.classes,
+        run.path / "plots" / "tsne.png", f"t-SNE of {len(rows)} {split} images of {bundle.name}",
+    )  # fmt: skip
+
+
+def write_deployment(
+    run: RunFolder, encoder: Encoder, bundle: DatasetBundle, types: list[str]
+) -> dict[str, float]:
+    """``deployment_model/``: the encoder without this package; largest difference of each type."""
+    part = bundle.train.batch(np.arange(min(EXPORT_BATCH, len(bundle.train))))
+    zeros, ones = (0.0,) * bundle.in_channels, (1.0,) * bundle.in_channels
+    exported = export_encoder(
+        encoder, run.path / "deployment_model", types=types,
+        facts={"mean": bundle.mean, "std": bundle.std, "classes": bundle.classes, "dataset": bundle.name},
+        batch=EvalTransform(bundle.image_size, zeros, ones)(part),  # the model normalizes
+    )  # fmt: skip
+    return {item.type: item.max_difference for item in exported}
