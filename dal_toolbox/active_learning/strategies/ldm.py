@@ -1,0 +1,151 @@
+"""LDM-S: least disagree metric with seeding (Cho et al., 2024, https://arxiv.org/abs/2401.09787)."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dal_toolbox.active_learning.context import QueryContext
+from dal_toolbox.active_learning.strategies._d2_sampling import Products, d2_sample
+from dal_toolbox.active_learning.strategies.base import (
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+    random_query,
+)
+from dal_toolbox.errors import UserError
+from dal_toolbox.progress import log
+
+BLOCK = 2**21  # logits of a block, whatever chunk_bytes: the same block gives the same bits
+SIGMAS = 10.0 ** np.linspace(-5, 0, 51)  # of the perturbations, as in the paper
+
+
+@STRATEGIES.register("ldm")
+class LDM(QueryStrategy):
+    """Draws items whose prediction flips at a small change of the classifier, and that differ.
+
+    Weights are perturbed by σ · noise for 51 values of σ from 1e-5 to 1. A perturbation disagrees with the
+    classifier on a share ρ of the items; the LDM of an item is the least ρ among the perturbations that
+    change its prediction, 1 if none does. Let L be the LDM at rank n (0: the least one that is
+    positive). Then γ = exp(−max(LDM − L, 0) / L), for items from rank n on times n / Σγ and at most 1. The
+    item of least LDM comes first (the lowest index among equals); others are drawn with probability
+    ∝ (γ D)² with the cosine distance D to the nearest pick, uniformly where all are 0.
+
+    The perturbation adds σ Ξᵀ[x; 1] to the logits with unit-norm features x: it perturbs weights and
+    bias of a linear classifier on unit-norm features; others are treated alike. Random at cold start.
+    Differs from the paper in two bounds: ``max_draws``, and ``max_items``, with a line in the log.
+    O(N d C) for each of 510 perturbations or more, of which items are spared that cannot
+    flip (margin beyond the noise) or whose LDM cannot fall (ρ no less).
+
+    Args:
+        patience: Perturbations that are drawn at once; the next σ follows when they lower the LDM of
+            no item.
+        max_draws: Perturbations of one σ at most.
+        num_reference: Items that ρ is measured on, drawn at random if there are more.
+        max_items: Candidates, drawn at random if there are more.
+    """
+
+    def __init__(
+        self,
+        *,
+        patience: int = 10,
+        max_draws: int = 100,
+        num_reference: int = 10_000,
+        max_items: int = 50_000,
+    ) -> None:
+        if min(patience, max_draws, num_reference, max_items) < 1:
+            raise UserError(
+                f"patience={patience}, max_draws={max_draws}, num_reference={num_reference}, "
+                f"max_items={max_items} of ldm: all must be at least 1"
+            )
+        self.patience = patience
+        self.max_draws = max_draws
+        self.num_reference = num_reference
+        self.max_items = max_items
+
+    def query(self, context: QueryContext, n: int) -> np.ndarray:
+        check_size(context, n)
+        if context.classifier is None:
+            return random_query(context, n, instead_of=type(self).__name__)
+        if n == 0:
+            return np.empty(0, np.int64)
+        size = max(self.max_items, n)
+        if len(context.unlabeled) > size:
+            log.info("LDM: %d of %d candidates are drawn at random", size, len(context.unlabeled))
+            context = context.restrict(context.rng.permutation(context.unlabeled)[:size])
+        unlabeled = context.unlabeled
+        rows = torch.from_numpy(unlabeled).to(context.features.device)
+        x = F.normalize(context.features[rows].float(), dim=1)  # (n_unlabeled, d)
+        ldm = self.least_disagreement(x, context.logits, context.rng)
+        ones = torch.ones(len(x), dtype=torch.float64, device=x.device)
+        everything = torch.arange(len(x), device=x.device)
+        # Of unit vectors, D = ‖a − b‖² / 2.
+        points = Products(ones[:, None].float(), ones, x, everything, context.chunk_bytes)
+        picks = d2_sample(
+            points, int(ldm.argmin()), n, context.rng, factors=seeding(ldm, n) ** 2, power=2.0
+        )
+        return unlabeled[picks]
+
+    def least_disagreement(self, x: Tensor, logits: Tensor, rng: np.random.Generator) -> np.ndarray:
+        """The LDM of every item from unit-norm features (n, d) and logits (n, C). Shape: (n,)."""
+        in_reference = np.zeros(len(x), dtype=bool)
+        in_reference[rng.permutation(len(x))[: self.num_reference]] = True
+        margins = _margins(logits)
+        ldm = np.ones(len(x))
+        for sigma in SIGMAS:
+            for _ in range(-(-self.max_draws // self.patience)):
+                noise = sigma * rng.standard_normal(
+                    (x.shape[1] + 1, self.patience, logits.shape[1])
+                )
+                # |ξᵀ[x; 1]| ≤ ‖ξ‖ √2: where the margin exceeds twice that, nothing flips
+                near = margins <= 2 * 2**0.5 * np.sqrt((noise**2).sum(axis=0).max())
+                known = np.flatnonzero(near & in_reference)
+                flips = _flips(x, logits, noise, known)
+                rho = flips.sum(axis=0) / in_reference.sum()  # (patience,)
+                others = np.flatnonzero(near & ~in_reference & (ldm > rho.min()))
+                flips = np.concatenate([flips, _flips(x, logits, noise, others)])
+                items = np.concatenate([known, others])
+                least = np.where(flips, rho, 1.0).min(axis=1)
+                if not (least < ldm[items]).any():
+                    break
+                ldm[items] = np.minimum(ldm[items], least)
+        return ldm
+
+
+def seeding(ldm: np.ndarray, n: int) -> np.ndarray:
+    """γ of every item, in (0, 1]. Shapes: (N,) -> (N,)."""
+    order = np.argsort(ldm, kind="stable")
+    least = ldm[order[min(n, len(ldm) - 1)]]
+    if least == 0:
+        least = ldm[ldm > 0].min(initial=np.inf)
+    gamma = np.exp(-np.maximum(ldm - least, 0) / least) if least < np.inf else np.ones(len(ldm))
+    others = order[n:]
+    total = gamma[others].sum()
+    if total > 0:
+        gamma[others] = np.minimum(gamma[others] * n / total, 1)
+    return gamma
+
+
+def _margins(logits: Tensor) -> np.ndarray:
+    if logits.shape[1] == 1:
+        return np.full(len(logits), np.inf)
+    top = [block.topk(2, dim=1).values.double() for block in logits.split(8192)]
+    return torch.cat([block[:, 0] - block[:, 1] for block in top]).cpu().numpy()
+
+
+def _flips(x: Tensor, logits: Tensor, noise: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Whether noise (d + 1, k, C) changes the predictions of items (m,). Shape: (m, k)."""
+    k, num_classes = noise.shape[1:]
+    flips = np.empty((len(items), k), dtype=bool)
+    if len(items) == 0:
+        return flips
+    weight = torch.from_numpy(noise).flatten(1).to(x.device)  # (d + 1, k · C)
+    size = max(1, BLOCK // (k * num_classes))
+    for start in range(0, len(items), size):
+        rows = torch.from_numpy(items[start : start + size]).to(x.device)
+        scores = logits[rows].double()
+        moved = torch.addmm(weight[-1], x[rows].double(), weight[:-1])
+        moved = moved.view(-1, k, num_classes) + scores[:, None]
+        changed = moved.argmax(dim=2) != scores.argmax(dim=1, keepdim=True)
+        flips[start : start + size] = changed.cpu().numpy()
+    return flips

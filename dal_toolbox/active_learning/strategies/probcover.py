@@ -1,0 +1,115 @@
+"""ProbCover (Yehuda et al., 2022, https://arxiv.org/abs/2205.11320)."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dal_toolbox.active_learning.context import QueryContext
+from dal_toolbox.active_learning.strategies._balls import BallCover, balls_of
+from dal_toolbox.active_learning.strategies._cover_pool import (
+    check_limit,
+    indices_on,
+    sample_items,
+    search_bytes,
+)
+from dal_toolbox.active_learning.strategies._kcenter import kcenter_greedy
+from dal_toolbox.active_learning.strategies._purity import pure_radius
+from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.progress import log
+
+
+@STRATEGIES.register("probcover")
+class ProbCover(QueryStrategy):
+    """Balls of radius δ around labeled items shall hold the pool: again and again the fullest ball.
+
+    Unit-norm features; needs no classifier, works without labels. δ is the largest radius at which a
+    share ``purity`` of all balls holds one cluster of k-means only, with as many clusters as
+    classes. Where every ball is empty, the item farthest from all labeled and chosen ones is
+    taken (k-center), and the log says so. Ties go to the lowest index.
+
+    Exact up to ``max_items`` unlabeled items; beyond, a random subset of so many candidates is
+    covered and chosen from, and the log says so. Time O(N² d), N at most #labeled + ``max_items``;
+    memory O(N), or that of the graph of all pairs within δ if it fits into ``chunk_bytes``.
+
+    Args:
+        delta: Radius; none: from the purity.
+        purity: Share of pure balls, in (0, 1].
+        max_items: Unlabeled items to cover and to choose from; none: all.
+    """
+
+    def __init__(
+        self,
+        *,
+        delta: float | None = None,
+        purity: float = 0.95,
+        max_items: int | None = 50_000,
+    ) -> None:
+        check_radius(delta, purity)
+        check_limit("max_items", max_items)
+        self.delta = delta
+        self.purity = purity
+        self.max_items = max_items
+
+    def query(self, context: QueryContext, n: int) -> np.ndarray:
+        check_size(context, n)
+        if n == 0:
+            return np.empty(0, np.int64)
+        candidates = sample_items(context, self.max_items, n, "probcover")
+        items = np.union1d(context.labeled, candidates)  # ascending
+        if len(candidates) == len(context.unlabeled):
+            items = np.arange(len(context.features))
+        x = context.normalized[indices_on(context.features, items)]
+        delta = self.delta or find_radius(context, x, self.purity, "probcover")
+        labeled = indices_on(x, np.searchsorted(items, context.labeled))
+        balls = balls_of(x, delta, chunk_bytes=search_bytes(context))
+        covered = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        covered[balls.members(labeled)] = True
+        cover = BallCover(balls, covered)
+        open_ = indices_on(x, np.searchsorted(items, candidates))
+        picks = items[fullest_balls(cover, open_, n).cpu().numpy()]
+        return picks if len(picks) == n else _fill(context, picks, n)
+
+
+def fullest_balls(cover: BallCover, candidates: Tensor, n: int) -> Tensor:
+    """Up to n candidates, each with the most uncovered items in its ball; fewer if all are covered."""
+    picks: list[Tensor] = []
+    degrees = cover.degrees[candidates]
+    while len(picks) < n and int(degrees.max()) > 0:
+        picks.append(candidates[int(degrees.argmax())])  # the first of equals
+        cover.pick(int(picks[-1]))
+        degrees = cover.degrees[candidates]
+    return torch.stack(picks) if picks else candidates[:0]
+
+
+def find_radius(context: QueryContext, x: Tensor, purity: float, strategy: str) -> float:
+    """The radius for a purity, with a log line to repeat it by."""
+    size = search_bytes(context)
+    delta = pure_radius(x, context.num_classes, purity, rng=context.rng, chunk_bytes=size)
+    log.info("%s: delta=%.4g gives %g of all balls one cluster only", strategy, delta, purity)
+    return delta
+
+
+def check_radius(delta: float | None, purity: float) -> None:
+    """Raises ValueError where a radius cannot be had."""
+    if delta is not None and delta <= 0:
+        raise ValueError(f"delta={delta}; wanted more than 0, or none")
+    if not 0 < purity <= 1:
+        raise ValueError(f"purity={purity}; wanted more than 0, at most 1")
+
+
+def _fill(context: QueryContext, picks: np.ndarray, n: int) -> np.ndarray:
+    """Candidates in order of distance from all labeled and chosen ones, after the picks."""
+    log.info(
+        "probcover: all is covered after %d of %d items; the others are the farthest ones (k-center)",
+        len(picks),
+        n,
+    )
+    features = context.normalized
+    more = kcenter_greedy(
+        features,
+        indices_on(features, np.concatenate([context.labeled, picks])),
+        indices_on(features, np.setdiff1d(context.unlabeled, picks)),
+        n - len(picks),
+        chunk_bytes=context.chunk_bytes,
+    )
+    return np.concatenate([picks, more.cpu().numpy()])

@@ -1,0 +1,183 @@
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dal_toolbox.active_learning._situations import PosteriorClassifier, situations
+from dal_toolbox.active_learning.strategies import STRATEGIES, _fisher, bait
+from dal_toolbox.errors import UserError
+
+
+def context_of(name="ordinary", **options):
+    return situations()[name].context(PosteriorClassifier, **options)
+
+
+def factors(p, h, expectation, c):
+    """V of every item, one by one. Shape: (n, c, C · d)."""
+    result = []
+    for q, x in zip(p, h, strict=True):
+        if expectation == "binary":
+            result.append([np.sqrt(q.max() * (1 - q.max())) * x])
+        else:
+            top = np.argsort(-q, kind="stable")[:c]
+            result.append([np.sqrt(q[y]) * np.kron(np.eye(len(q))[y] - q, x) for y in top])
+    return np.array(result)
+
+
+def brute_force(context, n, expectation="binary", c=2, ridge=1.0, oversample=2.0):
+    """Every candidate's trace from its own inverse, in float64."""
+    classifier, x = context.classifier, context.features
+    labeled, unlabeled = (torch.from_numpy(i) for i in (context.labeled, context.unlabeled))
+
+    def of(rows):
+        p = classifier.probabilities(x[rows]).numpy()
+        return factors(p, x[rows].double().numpy(), expectation, c)
+
+    known, v = of(labeled), of(unlabeled)
+    everything = np.concatenate([known, v])
+    fisher = np.mean([f.T @ f for f in everything], axis=0)
+    total = len(known) + n
+    matrix = ridge * np.eye(v.shape[2])
+    matrix += np.mean([f.T @ f for f in known], axis=0) * len(known) / total
+    v = v * np.sqrt(n / total)
+
+    def trace(m):
+        return np.trace(np.linalg.solve(m, fisher))
+
+    picks = []
+    for _ in range(min(len(v), int(oversample * n))):
+        rest = [i for i in range(len(v)) if i not in picks]
+        best = rest[int(np.argmin([trace(matrix + v[i].T @ v[i]) for i in rest]))]
+        matrix = matrix + v[best].T @ v[best]
+        picks.append(best)
+    while len(picks) > n:
+        worst = picks[int(np.argmin([trace(matrix - v[i].T @ v[i]) for i in picks]))]
+        matrix = matrix - v[worst].T @ v[worst]
+        picks.remove(worst)
+    return context.unlabeled[picks].tolist()
+
+
+@pytest.mark.parametrize(
+    "situation", ["ordinary", "one class seen", "two classes", "half precision"]
+)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"ridge": 0.01},
+        {"oversample": 1.0},
+        {"expectation": "top_c"},
+        {"expectation": "top_c", "top_classes": 3, "ridge": 0.1},
+    ],
+)
+def test_picks_equal_brute_force(situation, options):
+    expected = brute_force(
+        context_of(situation),
+        7,
+        expectation=options.get("expectation", "binary"),
+        c=min(options.get("top_classes", 2), context_of(situation).num_classes),
+        ridge=options.get("ridge", 1.0),
+        oversample=options.get("oversample", 2.0),
+    )
+    picks = STRATEGIES.build("bait", **options).query(context_of(situation), 7)
+    assert picks.tolist() == expected
+
+
+@pytest.mark.parametrize("expectation", ["binary", "top_c"])
+def test_picks_in_float32_equal_those_in_float64(expectation, monkeypatch):
+    expected = STRATEGIES.build("bait", expectation=expectation).query(context_of(), 15)
+    monkeypatch.setattr(bait, "SMALL", 0)
+    for large in (0, 2**32):
+        monkeypatch.setattr(bait, "LARGE", large)
+        picks = STRATEGIES.build("bait", expectation=expectation).query(context_of(), 15)
+        assert picks.tolist() == expected.tolist()
+
+
+def test_rough_updates_are_measured_again(monkeypatch):
+    """Updates with large errors cost time, not correctness."""
+    expected = STRATEGIES.build("bait").query(context_of(), 10)
+    monkeypatch.setitem(_fisher.ROUNDING, torch.float64, 1e-2)
+    assert STRATEGIES.build("bait").query(context_of(), 10).tolist() == expected.tolist()
+
+
+def test_forms_follow_the_picks():
+    rng = np.random.default_rng(0)
+    v = torch.from_numpy(rng.normal(size=(30, 2, 6)))
+    matrix = torch.eye(6).double()
+    fisher = v.flatten(0, 1).T @ v.flatten(0, 1) / 30
+    for sign, start in ((1, matrix), (-1, matrix + 30 * fisher)):
+        greedy = _fisher.Greedy(_fisher.Explicit(v), _fisher.invert(start), fisher, sign, 2**20)
+        current = start.clone()
+        for _ in range(10):
+            item = v[greedy.take()]
+            current += sign * item.T @ item
+            a = _fisher.invert(current)
+            torch.testing.assert_close(greedy.inverse, a, rtol=1e-8, atol=1e-10)
+            torch.testing.assert_close(greedy._small, v @ a @ v.mT, rtol=1e-7, atol=1e-9)
+            torch.testing.assert_close(
+                greedy._large, v @ (a @ fisher @ a) @ v.mT, rtol=1e-7, atol=1e-9
+            )
+
+
+def test_order_of_the_pool_does_not_matter():
+    context = context_of()
+    expected = context.features[STRATEGIES.build("bait").query(context, 8)]
+    situation = situations()["ordinary"]
+    reverse = torch.arange(59, -1, -1)
+    turned = replace(
+        situation,
+        features=situation.features[reverse],
+        labeled=tuple(59 - i for i in situation.labeled),
+    )
+    context = turned.context(PosteriorClassifier)
+    found = context.features[STRATEGIES.build("bait").query(context, 8)]
+    assert torch.equal(found, expected)
+
+
+def test_duplicates_go_to_the_lowest_index():
+    context = context_of("all equal")
+    assert STRATEGIES.build("bait", oversample=1).query(context, 5).tolist() == [0, 1, 2, 5, 6]
+
+
+def test_top_c_of_many_candidates_draws_some_and_says_so(caplog):
+    strategy = STRATEGIES.build("bait", expectation="top_c", max_items=20)
+    with caplog.at_level(logging.INFO, logger="dal_toolbox"):
+        picks = strategy.query(context_of(), 10)
+    assert len(set(picks)) == 10
+    assert "Bait: 20 of 50 candidates are drawn at random" in caplog.text
+
+
+def test_top_c_of_wide_matrices_is_refused(monkeypatch):
+    monkeypatch.setattr(bait, "MAX_WIDTH", 23)
+    with pytest.raises(UserError, match=r"C · d = 24; at most 23.*expectation='binary'"):
+        STRATEGIES.build("bait", expectation="top_c").query(context_of(), 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"expectation": "exact"}, "expectation='exact'.*binary, top_c"),
+        ({"ridge": 0.0}, "ridge=0.0"),
+        ({"oversample": 0.5}, "oversample=0.5"),
+        ({"top_classes": 0}, "top_classes=0"),
+    ],
+)
+def test_mistakes_are_named(options, message):
+    with pytest.raises(UserError, match=message):
+        STRATEGIES.build("bait", **options)
+
+
+def test_features_must_be_finite():
+    context = context_of()
+    context.features[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="NaN"):
+        STRATEGIES.build("bait").query(context, 3)
+
+
+def test_cold_start_is_random_and_logged(caplog):
+    with caplog.at_level(logging.INFO, logger="dal_toolbox"):
+        picks = STRATEGIES.build("bait").query(context_of("cold start"), 5)
+    assert picks.tolist() == STRATEGIES.build("random").query(context_of("cold start"), 5).tolist()
+    assert "Bait needs a classifier" in caplog.text
