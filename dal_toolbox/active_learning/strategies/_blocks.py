@@ -49,6 +49,20 @@ def reduce_logits(context: QueryContext, function: Callable[[Tensor], Tensor]) -
     return np.concatenate([np.empty(0), *parts])
 
 
+def score_predictions(context: QueryContext, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Scores of the predictions, float64 probabilities (b, C) -> (b,). Shape: (n_unlabeled,).
+
+    Raises:
+        NoClassifier: Cold start.
+    """
+    scores = context.features.new_empty(len(context.unlabeled), dtype=torch.float64)
+    end = 0
+    for _, logits in logit_blocks(context):
+        start, end = end, end + len(logits)
+        scores[start:end] = function(logits.double().softmax(dim=1))
+    return scores
+
+
 def rows_of(context: QueryContext, indices: np.ndarray) -> Tensor:
     """Indices as a tensor where the features are."""
     return torch.from_numpy(indices).to(context.features.device)
