@@ -51,11 +51,12 @@ def plot_embedding(
 
     figure, axes = new_axes()
     occur = np.unique(targets)
+    size = float(np.clip(6000 / len(targets), 4, 40))
     palette = COLORS if len(occur) <= len(COLORS) else colormaps["tab20"].colors  # type: ignore[attr-defined]
     for i, target in enumerate(occur):
         x, y = coordinates[targets == target].T
         name, color = classes[target], palette[i % len(palette)]
-        axes.scatter(x, y, s=6, color=color, label=name, linewidths=0)
+        axes.scatter(x, y, s=size, color=color, label=name, linewidths=0)
     axes.set(xticks=[], yticks=[], title=title)  # distances have no unit
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)

@@ -6,8 +6,7 @@ import shutil
 from pathlib import Path
 
 from checks import ROOT, System, call, column, exist, logged, results
-
-from data import write_folder
+from formats import write_folder
 
 EPOCHS = 20
 SMALL = (

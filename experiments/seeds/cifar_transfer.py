@@ -1,8 +1,7 @@
 """Document 002: SimCLR on CIFAR-10, logistic regression on ten classes of CIFAR-100."""
 
 from checks import System, column, exist, logged, results
-
-from data import write_cifar10, write_cifar100
+from formats import write_cifar10, write_cifar100
 
 
 def show(system: System) -> None:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from checks import System, call, column, exist, results
-
-from data import write_cifar10, write_cifar100, write_imagenet, write_svhn
+from formats import write_cifar10, write_cifar100, write_imagenet, write_svhn
 
 WNIDS = Path(__file__).resolve().parents[2] / "dal_toolbox" / "datasets" / "wnids"
 TINY = (

@@ -1,8 +1,7 @@
 """Document 004: STL-10, few labels per class, where images live, the loading table."""
 
 from checks import System, call, exist, logged, results
-
-from data import write_stl10
+from formats import write_stl10
 
 PER_CLASS = (1, 2, 5, 10)
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from checks import System, column, exist, logged, results
-
-from data import write_utkface
+from formats import write_utkface
 
 SMALL = (
     "experiment=utkface_coatnet", "trainer=cpu", "dataset.image_size=64", "model.n_epochs=4",
