@@ -17,7 +17,7 @@ from checks import Check, System
 from rich.markup import escape
 from rich.table import Table
 
-from dal_toolbox.progress import console, log
+from dal_toolbox.progress import console
 
 SYSTEMS = {
     "000": ("000 UTKFace + CoAtNet", utkface.show),
@@ -43,9 +43,8 @@ def main() -> None:
         work = options.keep or Path(temporary)
         checks = [check for number in options.only for check in run(number, work)]
     console.print(to_table(checks))
-    log.info(
-        "%d of %d ok, %.0f s", sum(c.ok for c in checks), len(checks), time.perf_counter() - start
-    )
+    good, seconds = sum(check.ok for check in checks), time.perf_counter() - start
+    console.print(f"{good} of {len(checks)} ok, {seconds:.0f} s")
     raise SystemExit(not all(check.ok for check in checks))
 
 
