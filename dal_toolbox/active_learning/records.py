@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dal_toolbox.active_learning._jsonl import append_lines, read_lines
 from dal_toolbox.errors import UserError
+from dal_toolbox.jsonl import append_lines, read_lines
 
 
 @dataclass(frozen=True)

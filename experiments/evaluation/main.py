@@ -1,6 +1,5 @@
 """A classifier on frozen features: linear evaluation, transfer, and accuracy per number of labels."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from dal_toolbox.config import build, launch, load_features
 from dal_toolbox.datasets.selection import images_per_class
 from dal_toolbox.errors import UserError
 from dal_toolbox.features import DatasetFeatures, Features
+from dal_toolbox.jsonl import append_lines, read_lines
 from dal_toolbox.progress import console, track
 from dal_toolbox.runs import RunFolder
 from dal_toolbox.seeding import generator, seed_everything
@@ -74,7 +74,7 @@ def fit_on_few(
 ) -> list[Row]:
     """Fits on some images of each class; every fit is kept as soon as it is done."""
     subsets = list(_subsets(config))
-    rows = [row for row in _read(run.path / "evaluation.jsonl") if row["features"] == source]
+    rows = [row for row in read_lines(run.path / "evaluation.jsonl") if row["features"] == source]
     done = {(row["images_per_class"], row["repeat"]) for row in rows}
     for number, repeat in track([s for s in subsets if s not in done], f"fitting, {source}"):
         rng = generator(config["random_seed"], "images_per_class", repeat)
@@ -83,7 +83,7 @@ def fit_on_few(
         classifier.fit(data.train.values[chosen], data.train.targets[chosen])
         row = {"features": source, "images_per_class": number, "repeat": repeat}
         row |= measure(classifier, _part(data.train, chosen), data.test)
-        run.append("evaluation.jsonl", json.dumps(row))
+        append_lines(run.path / "evaluation.jsonl", [row])
         rows.append(row)
     return rows
 
@@ -143,15 +143,6 @@ def _subsets(config: dict[str, Any]) -> Iterator[tuple[int, int]]:
 def _merged(rows: list[Row], more: list[Row]) -> list[Row]:
     """Rows of the same epochs side by side."""
     return [{**a, **b} for a, b in zip(rows, more, strict=True)] if rows else more
-
-
-def _read(file: Path) -> list[Row]:
-    """Complete lines of a file that a killed process may have left with half a line."""
-    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
-    whole = [line for line in lines if line.endswith("\n")]
-    if len(whole) < len(lines):
-        file.write_text("".join(whole))
-    return [json.loads(line) for line in whole]
 
 
 def _labeled(features: Features, split: str) -> Features:

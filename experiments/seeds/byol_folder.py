@@ -5,6 +5,7 @@ import runpy
 import shutil
 from pathlib import Path
 
+import yaml
 from checks import ROOT, System, call, column, exist, logged, results
 from formats import write_folder
 
@@ -114,6 +115,13 @@ def _show_changes(system: System, place: str) -> None:
     changed = system.run("ssl", "changed", *short, "model.augmentation.blur=0",
                          "model.augmentation.solarize=[0,0.2]")  # fmt: skip
     system.check("no blur; solarize in the second view", "config_resolved.yaml",
-                 lambda: exist(changed, "results.json"))  # fmt: skip
+                 lambda: _augmentation(changed) == (0, [0, 0.2]))  # fmt: skip
     bf16 = system.run("ssl", "bf16", *short, "trainer.precision=bf16")
-    system.check("mixed precision", "trainer.precision=bf16", lambda: exist(bf16, "results.json"))
+    system.check(
+        "mixed precision", "trainer.precision=bf16", lambda: logged(bf16, "precision bf16")
+    )
+
+
+def _augmentation(run: Path) -> tuple[object, object]:
+    node = yaml.safe_load((run / "config_resolved.yaml").read_text())["model"]["augmentation"]
+    return node["blur"], node["solarize"]

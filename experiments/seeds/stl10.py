@@ -24,12 +24,15 @@ def show(system: System) -> None:
     system.check("accuracy per number of labels", "plots/label_efficiency.png",
                  lambda: exist(done, "plots/label_efficiency.png") and len(rows) == 2 * len(PER_CLASS))  # fmt: skip
     system.check("images resident where they fit", "main.log", lambda: logged(run, "residency"))
-    for residency in ("disk", "memory", "device"):
+    places = {"disk": "disk", "memory": "memory", "device": "memory"}  # a processor has one memory
+    for residency, place in places.items():
         other = system.run("ssl", residency, "experiment=stl10", "encoder=small", "trainer=cpu", "model.n_epochs=1",
                            "model.train_batch_size=100", "le_model.callback.enabled=false",
                            f"residency={residency}")  # fmt: skip
         system.check(
-            f"residency={residency}", "main.log", lambda other=other: exist(other, "results.json")
+            f"residency={residency}",
+            "main.log",
+            lambda other=other, place=place: logged(other, f"residency={place}:"),
         )
     table = ("--images", "64", "--batch-size", "32", "--larger", "--workers", "0", "--repeats", "1")
     process = call(["benchmarks/loading.py", *table, "--output", str(system.work / "loading")])
