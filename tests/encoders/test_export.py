@@ -153,8 +153,8 @@ def test_difference_is_an_error_that_keeps_the_file(tmp_path, monkeypatch):
 
 
 def test_missing_package_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxscript", None)  # as if it were not installed
-    with pytest.raises(ExportFailed, match=r"needs the package onnxscript: pip install 'dal-tool"):
+    monkeypatch.setitem(sys.modules, "onnx", None)  # as if it were not installed
+    with pytest.raises(ExportFailed, match=r"needs the package onnx: pip install 'dal-toolbox"):
         export_encoder(
             make("small", 8), tmp_path, types=["onnx"], facts=FACTS, batch=real_batch(2, 8)
         )
