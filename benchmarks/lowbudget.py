@@ -1,10 +1,12 @@
-"""All query strategies on digits, from 10 labels on: which kind leads while labels are few, and which later.
+"""All query strategies from 10 labels on: which kind leads while labels are few, and which later.
 
-    python benchmarks/lowbudget.py                                                  # raw pixels
+    python benchmarks/lowbudget.py                                         # raw pixels of digits
     python benchmarks/lowbudget.py --encoder-checkpoint output/quickstart/ssl --workers 2
+    python benchmarks/lowbudget.py --encoder-checkpoint output/ssl --workers 2 --pool 5000 \
+        --root cifar10 --work output/lowbudget_cifar10 --output benchmarks/results/lowbudget_cifar10.json
 
 Every strategy starts from the same random labels under one seed. The classifier is ``laplace``, whose
-predictions are those of ``linear``. Finished cycles are kept in --work, one file for each strategy and
+predictions are those of ``linear``. With --pool every seed draws its own pool. Finished cycles are kept in --work, one file for each strategy and
 seed: an interrupted comparison goes on where it was. Left out by default: refine, whose query is some
 500 queries of others.
 """
@@ -15,6 +17,7 @@ import os
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -31,13 +34,14 @@ from dal_toolbox.analysis.plots import COLORS, new_axes, save
 from dal_toolbox.analysis.statistics import compare, holm, mean_and_interval
 from dal_toolbox.analysis.strategy_table import GROUPS, NEEDS, group_of
 from dal_toolbox.classifiers import CLASSIFIERS
-from dal_toolbox.datasets import DATASETS
+from dal_toolbox.datasets import DATASETS, DatasetBundle
 from dal_toolbox.encoders.checkpoint import load_encoder
 from dal_toolbox.errors import UserError
-from dal_toolbox.features import FeatureStore
+from dal_toolbox.features import Features, FeatureStore
 from dal_toolbox.features.dataset import dataset_features
 from dal_toolbox.metrics import area_under_learning_curve
 from dal_toolbox.progress import track
+from dal_toolbox.seeding import generator
 
 SLOW = ("refine",)
 BUDGETS = (20, 50, 100, 200)
@@ -60,6 +64,10 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--encoder-checkpoint", type=Path, help="run folder; raw pixels without")
     parser.add_argument("--dataset", default="digits")
+    parser.add_argument(
+        "--root", type=Path, help="instead of a data set: a folder of class folders"
+    )
+    parser.add_argument("--pool", type=int, help="items to choose from; all of the training split")
     parser.add_argument("--strategies", help="names, separated by commas; all by default")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--cycles", type=int, default=20)
@@ -79,8 +87,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def prepare(options: argparse.Namespace) -> None:
     """Refuses a folder with cycles of another setting."""
-    setting = {name: str(getattr(options, name)) for name in
-               ("encoder_checkpoint", "dataset", "query_size", "initial")}  # fmt: skip
+    names = ("encoder_checkpoint", "dataset", "root", "pool", "query_size", "initial")
+    setting = {name: str(getattr(options, name)) for name in names}
+    setting = {name: value for name, value in setting.items() if value != "None"}
     file = options.work / "setting.json"
     if file.exists() and json.loads(file.read_text()) != setting:
         raise UserError(f"{options.work} holds cycles of {file.read_text()}; give another --work")
@@ -112,10 +121,11 @@ def run_one(options: argparse.Namespace, name: str, seed: int) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     data = load(options)
+    train = draw_pool(data.train, options.pool, seed)
     cycles = run_cycles(
-        data.train,
+        train,
         STRATEGIES.build(name),
-        ORACLES.build("simulated", targets=data.train.targets.numpy()),
+        ORACLES.build("simulated", targets=train.targets.numpy()),
         make_classifier=partial(CLASSIFIERS.build, "laplace", num_classes=data.num_classes),
         evaluate=evaluation_on(data.test.values, data.test.targets),
         initial=INITIAL.build(options.initial),
@@ -130,11 +140,26 @@ def run_one(options: argparse.Namespace, name: str, seed: int) -> None:
         append_result(path, result)
 
 
+def draw_pool(train: Features, size: int | None, seed: int) -> Features:
+    """So many of the items at random, in their order; all without a size."""
+    if size is None or size >= len(train):
+        return train
+    rows = np.sort(generator(seed, "pool").choice(len(train), size, replace=False))
+    names = [train.names[row] for row in rows]
+    return Features(train.values[rows], train.targets[rows], names, f"{train.key}-{seed}")
+
+
+def make_bundle(options: argparse.Namespace) -> DatasetBundle:
+    if options.root is None:
+        return DATASETS.build(options.dataset)
+    return DATASETS.build("folder", dataset_path=Path("data"), num_workers=2, root=options.root)
+
+
 def load(options: argparse.Namespace) -> Any:
     checkpoint = options.encoder_checkpoint
     return dataset_features(
         "raw" if checkpoint is None else "encoder",
-        lambda: DATASETS.build(options.dataset),
+        lambda: make_bundle(options),
         store=FeatureStore(options.work / "features"),
         make_encoder=lambda bundle: load_encoder(checkpoint),
     )
@@ -248,15 +273,31 @@ def plot(labels: np.ndarray, curves: Curves, options: argparse.Namespace) -> Non
         for kind, mean in group_medians(curves).items():
             color = COLORS[GROUPS.index(kind)]
             axes.plot(labels, 100 * (mean - less), color=color, linewidth=2.5, label=kind)
-    for name in best_at(labels, curves):
-        axes, y = panels[1], 100 * (curves[name].mean(axis=0) - (0.0 if base is None else base))
-        axes.annotate(name, (labels[-1], y[-1]), fontsize=7, xytext=(3, 0),
-                      textcoords="offset points", color=COLORS[GROUPS.index(group(name))])  # fmt: skip
+    named = best_at(labels, curves)
+    ends = np.array([100 * (curves[name].mean(axis=0) - (0.0 if base is None else base))[-1]
+                     for name in named])  # fmt: skip
+    low, high = panels[1].get_ylim()
+    for name, y in zip(named, spread(ends, (high - low) / 30), strict=True):
+        panels[1].annotate(name, (labels[-1], y), fontsize=7, xytext=(3, 0), va="center",
+                           textcoords="offset points", color=COLORS[GROUPS.index(group(name))])  # fmt: skip
     panels[0].set(xlabel="labels", ylabel="test accuracy, %",
-                  title=f"{options.dataset}: means of {options.seeds} seeds; thick: median of a group")  # fmt: skip
+                  title=f"{title_of(options)}: means of {options.seeds} seeds; thick: median of a group")  # fmt: skip
     panels[1].set(xlabel="labels", ylabel="percentage points over random choice")
     panels[0].legend(frameon=False)
     save(figure, options.output.with_suffix(".png"))
+
+
+def spread(heights: np.ndarray, gap: float) -> np.ndarray:
+    """Heights of labels, pushed upwards where two are nearer than a gap."""
+    spread = heights.copy()
+    order = heights.argsort()
+    for below, above in pairwise(order):
+        spread[above] = max(spread[above], spread[below] + gap)
+    return spread
+
+
+def title_of(options: argparse.Namespace) -> str:
+    return options.dataset if options.root is None else options.root.resolve().name
 
 
 def best_at(labels: np.ndarray, curves: Curves) -> list[str]:

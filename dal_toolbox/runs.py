@@ -75,13 +75,6 @@ class RunFolder:
         write_atomically(self.path / "results.json", json.dumps(results, indent=2) + "\n")
         log.info("results in %s", self.path)
 
-    def append(self, name: str, line: str) -> None:
-        """Appends one line to a file and makes sure that it has reached the disk."""
-        with (self.path / name).open("a") as file:
-            file.write(line.rstrip("\n") + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Writes ``metrics.csv``, one row a step of the run."""
         temporary = self.path / ".metrics.csv.tmp"

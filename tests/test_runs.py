@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from dal_toolbox.errors import UserError
+from dal_toolbox.jsonl import append_lines
 from dal_toolbox.runs import RunFolder, write_atomically
 
 CONFIG = {"strategy": {"name": "margin"}, "random_seed": 0, "output_dir": "a", "sizes": [1, 2]}
@@ -31,7 +32,7 @@ def test_is_finished_when_results_exist(tmp_path):
 
 
 def test_other_config_is_refused_with_the_key(tmp_path):
-    RunFolder(tmp_path, CONFIG).append("results.jsonl", "{}")
+    append_lines(RunFolder(tmp_path, CONFIG).path / "results.jsonl", [{}])
     other = {**CONFIG, "strategy": {"name": "random"}}
     with pytest.raises(UserError, match=r"strategy.name: margin -> random.*overwrite=true"):
         RunFolder(tmp_path, other)
@@ -44,23 +45,16 @@ def test_a_run_that_made_nothing_may_be_corrected(tmp_path):
 
 
 def test_places_may_change(tmp_path):
-    RunFolder(tmp_path, CONFIG).append("results.jsonl", "{}")
+    append_lines(RunFolder(tmp_path, CONFIG).path / "results.jsonl", [{}])
     RunFolder(tmp_path, {**CONFIG, "output_dir": "b", "n_cpus": 3})
 
 
 def test_overwrite_moves_the_earlier_run_aside(tmp_path):
-    RunFolder(tmp_path, CONFIG).append("results.jsonl", '{"labels": [3]}')
+    append_lines(RunFolder(tmp_path, CONFIG).path / "results.jsonl", [{"labels": [3]}])
     run = RunFolder(tmp_path, {**CONFIG, "random_seed": 1}, overwrite=True)
     assert not (run.path / "results.jsonl").exists()
     (kept,) = (tmp_path / "previous").glob("*/results.jsonl")
     assert kept.read_text() == '{"labels": [3]}\n'
-
-
-def test_lines_are_appended_whole(tmp_path):
-    run = RunFolder(tmp_path, CONFIG)
-    run.append("results.jsonl", "1")
-    run.append("results.jsonl", "2\n")
-    assert (tmp_path / "results.jsonl").read_text() == "1\n2\n"
 
 
 def test_metrics_may_appear_late(tmp_path):
