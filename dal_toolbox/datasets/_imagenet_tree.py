@@ -9,8 +9,8 @@ import numpy as np
 
 from dal_toolbox.datasets import _imagenet_tars as tars
 from dal_toolbox.datasets import _imagenet_val as labels
-from dal_toolbox.datasets._class_index import list_classes
 from dal_toolbox.datasets._download import not_found, writing
+from dal_toolbox.datasets._index import scan
 from dal_toolbox.datasets._listing import list_images
 from dal_toolbox.datasets._unpack import unpack
 from dal_toolbox.datasets.base import DatasetNotFound
@@ -136,8 +136,7 @@ def class_folders(folder: Path) -> list[str]:
 def _of_folders(
     root: Path, split: str, wnids: Sequence[str], cache_dir: Path
 ) -> tuple[list[str], np.ndarray]:
-    found = list_classes(root / split, wnids, cache_dir)
-    names = [
-        f"{split}/{wnid}/{file}" for wnid, files in zip(wnids, found, strict=True) for file in files
-    ]
-    return names, np.repeat(np.arange(len(wnids)), [len(files) for files in found])
+    images_in = scan(root / split, cache_dir, wnids)
+    found = [images_in.get(wnid, []) for wnid in wnids]
+    names = [f"{split}/{path}" for paths in found for path in paths]
+    return names, np.repeat(np.arange(len(wnids)), [len(paths) for paths in found])

@@ -1,7 +1,6 @@
 """ImageNet as folders, as one folder with labels, and as the official tars of tars."""
 
 import io
-import os
 import tarfile
 
 import numpy as np
@@ -9,8 +8,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from dal_toolbox.datasets import DATASETS, DatasetNotFound, _class_index, _imagenet_tars
-from dal_toolbox.datasets._class_index import list_classes
+from dal_toolbox.datasets import DATASETS, DatasetNotFound, _imagenet_tars
 from dal_toolbox.datasets._imagenet_val import read_labels
 from dal_toolbox.datasets._unpack import BadArchive
 from dal_toolbox.datasets._wnids import subset
@@ -284,50 +282,3 @@ def test_no_room_for_tars(tars, monkeypatch):
     monkeypatch.setattr(_imagenet_tars.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(DatasetNotFound, match="unpacking ImageNet takes"):
         build(tars, unpack=True)
-
-
-def age(root, seconds=60):
-    for path in [root, *root.rglob("*")]:
-        stamp = path.stat().st_mtime - seconds
-        os.utime(path, (stamp, stamp))
-
-
-def test_folders_are_listed_once(tmp_path, monkeypatch):
-    write(
-        tmp_path,
-        train_files() | {f"train/{WNIDS[0]}/.hidden.JPEG": b"", f"train/{WNIDS[0]}/x.txt": b""},
-    )
-    age(tmp_path)
-    first = list_classes(tmp_path / "train", WNIDS, tmp_path / "index")
-    assert first == [[name.split("/")[1] for name in TRAIN if wnid in name] for wnid in WNIDS]
-    monkeypatch.setattr(_class_index, "list_images", None)  # nothing is listed again
-    assert list_classes(tmp_path / "train", WNIDS, tmp_path / "index") == first
-    assert len(list((tmp_path / "index").iterdir())) == 1
-
-
-def test_changed_folders_are_listed_anew(tmp_path):
-    write(tmp_path, train_files())
-    age(tmp_path)
-    list_classes(tmp_path / "train", WNIDS, tmp_path / "index")
-    odd = "a b\nc\udcff é.JPEG"
-    write(tmp_path, {f"train/{WNIDS[1]}/{odd}": b""})
-    age(tmp_path / "train", 30)
-    for _ in range(2):
-        files = list_classes(tmp_path / "train", WNIDS, tmp_path / "index")
-        assert files[1][0] == odd
-    (tmp_path / "train" / WNIDS[2]).rename(tmp_path / "train/away")
-    with pytest.raises(DatasetNotFound, match="cannot read .*n01484850"):
-        list_classes(tmp_path / "train", WNIDS, tmp_path / "index")
-
-
-def test_folders_that_just_changed_are_not_kept(tmp_path):
-    write(tmp_path, train_files())
-    list_classes(tmp_path / "train", WNIDS, tmp_path / "index")
-    assert not (tmp_path / "index").exists()
-
-
-def test_an_index_that_cannot_be_written(tmp_path, caplog):
-    write(tmp_path, train_files() | {"index": b"in the way"})
-    age(tmp_path)
-    assert list_classes(tmp_path / "train", WNIDS, tmp_path / "index")
-    assert "cannot be written" in caplog.text

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from dal_toolbox.datasets import _index
+from dal_toolbox.datasets import DatasetNotFound, _index
 from dal_toolbox.datasets._index import scan
 
 
@@ -83,3 +83,22 @@ def test_two_roots_do_not_meet(tree, tmp_path, caplog):
     scan(tree, tmp_path / "index")
     assert list(scan(tree / "b", tmp_path / "index")) == [""]
     assert not is_listed_anew(tree, tmp_path / "index", caplog)
+
+
+def test_only_the_folders_that_are_asked_for(tree, tmp_path, caplog):
+    cache = tmp_path / "index"
+    assert list(scan(tree, cache, ["b", "a"])) == ["b"]  # nothing lies in a itself
+    (tree / "other").mkdir()
+    with caplog.at_level(logging.INFO, "dal_toolbox"):
+        assert scan(tree, cache, ["b"])["b"] == scan(tree)["b"]
+        assert "taken from" not in caplog.text
+        scan(tree, cache, ["b", "a"])
+        assert "taken from" in caplog.text
+    with pytest.raises(DatasetNotFound, match="cannot read .*missing"):
+        scan(tree, cache, ["b", "missing"])
+
+
+def test_an_index_that_cannot_be_written(tree, tmp_path, caplog):
+    (tmp_path / "index").write_text("in the way")
+    assert scan(tree, tmp_path / "index" / "deeper") == scan(tree)
+    assert "cannot be written" in caplog.text
