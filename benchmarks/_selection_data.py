@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dal_toolbox.active_learning import Pool, QueryContext
+from dal_toolbox.classifiers.base import in_blocks
 from dal_toolbox.classifiers.laplace import LaplaceClassifier
 from dal_toolbox.seeding import generator
 
@@ -73,7 +74,9 @@ class Head:
 
     def __init__(self, problem: Problem) -> None:
         self.num_classes = problem.num_classes
-        self.draws = torch.from_numpy(problem.heads[1:])
+        draws = torch.from_numpy(problem.heads[1:])  # (M, d + 1, C)
+        self.shape = len(draws), self.num_classes
+        self.draws = draws.movedim(0, 1).flatten(1)  # (d + 1, M · C)
         self.weight_ = torch.from_numpy(problem.heads[0, :-1])
         self.bias_ = torch.from_numpy(problem.heads[0, -1])
 
@@ -81,15 +84,21 @@ class Head:
         return self
 
     def logits(self, features: Tensor) -> Tensor:
-        blocks = features.split(8192)
-        return torch.cat([block.float() @ self.weight_ + self.bias_ for block in blocks])
+        return in_blocks(self._logits, features)
+
+    def _logits(self, features: Tensor) -> Tensor:
+        if self.num_classes < 64:  # few columns are slow
+            return torch.addmm(
+                self.bias_[:, None], self.weight_.T, features.float().T
+            ).T.contiguous()
+        return torch.addmm(self.bias_, features.float(), self.weight_)
 
     def probabilities(self, features: Tensor) -> Tensor:
         return self.logits(features).double().softmax(dim=1)
 
     def samples(self, features: Tensor, rng: np.random.Generator) -> Tensor:
-        x = features.float()
-        return torch.stack([(x @ w[:-1] + w[-1]).softmax(dim=1) for w in self.draws], dim=2)
+        logits = torch.addmm(self.draws[-1], features.float(), self.draws[:-1])  # (n, M · C)
+        return logits.unflatten(1, self.shape).softmax(dim=2).movedim(1, 2)
 
 
 def problems(options: argparse.Namespace, work: Path) -> Iterator[Problem]:

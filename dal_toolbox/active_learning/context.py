@@ -104,7 +104,10 @@ class QueryContext:
         """The features scaled to unit norm, float32; rows of zeros stay zero. Shape: (n, d)."""
         if self.normalize is not None:
             return self.normalize()
-        return F.normalize(self.features.float(), dim=1)
+        rows = self.features.new_empty(self.features.shape, dtype=torch.float32)
+        for source, target in zip(self.features.split(ROWS), rows.split(ROWS), strict=True):
+            F.normalize(source.float(), dim=1, out=target)
+        return rows
 
     def neighbors(self, k: int) -> KNNGraph:
         """The k nearest other items of every item of the pool, in cosine distance."""
@@ -133,8 +136,23 @@ class QueryContext:
         return self.classifier
 
     def _predict(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        indices = torch.from_numpy(self.unlabeled).to(self.features.device)
-        return torch.cat([function(self.features[rows]) for rows in indices.split(ROWS)])
+        n = len(self.unlabeled)
+        result = function(rows_at(self.features, self.unlabeled[:ROWS]))
+        if n <= ROWS:
+            return result
+        first, result = result, result.new_empty((n, *result.shape[1:]))
+        result[:ROWS] = first  # filled in place: a cat of all blocks would be a second copy
+        for start in range(ROWS, n, ROWS):
+            part = slice(start, start + ROWS)
+            result[part] = function(rows_at(self.features, self.unlabeled[part]))
+        return result
+
+
+def rows_at(features: Tensor, indices: np.ndarray) -> Tensor:
+    """Rows at ascending indices: not copied where there is no gap between them. Shape: (b, d)."""
+    if len(indices) and indices[-1] - indices[0] == len(indices) - 1:
+        return features[int(indices[0]) : int(indices[-1]) + 1]
+    return features[torch.from_numpy(indices).to(features.device)]
 
 
 def _bayesian() -> list[str]:

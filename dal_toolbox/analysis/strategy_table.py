@@ -57,12 +57,10 @@ NEEDS: dict[str, tuple[str, ...]] = {
 
 # Of those whose docstring gives none.
 COSTS = {
-    "coreset": "O(N·d·(L + B)) at most",
     "ensemble": "the sum of its members",
     "random": "O(N)",
     "refine": "num_levels · num_batches queries of its members on subsets",
     "tailor": "the sum of its members",
-    "typiclust": "O(N·K·d) for each step of k-means, K = min(L + B, max_clusters)",
 }
 
 _AUTHORS = r"[A-Z][\w-]+(?: et al\.| & [A-Z][\w-]+)?"

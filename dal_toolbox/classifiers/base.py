@@ -49,6 +49,8 @@ CLASSIFIERS: Registry[Classifier] = Registry(
 
 def in_blocks(function: Callable[[Tensor], Tensor], features: Tensor, rows: int = 8192) -> Tensor:
     """Applies ``function`` to blocks of rows: memory-mapped features are never copied whole."""
+    if len(features) <= rows:
+        return function(features)
     return torch.cat([function(block) for block in features.split(rows)])
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dal_toolbox.classifiers._heads import head_probabilities
 from dal_toolbox.classifiers.base import CLASSIFIERS, check_training_data, in_blocks
 from dal_toolbox.classifiers.linear import LinearClassifier
 from dal_toolbox.seeding import generator
@@ -54,6 +55,8 @@ class EnsembleClassifier:
             rows = torch.from_numpy(bootstrap(labels.cpu().numpy(), rng)).to(features.device)
             member = LinearClassifier(self.num_classes, l2=self.l2, normalize=self.normalize)
             self.members_.append(member.fit(features[rows], labels[rows]))
+        self._weight = torch.stack([member.weight_ for member in self.members_], dim=1)  # (d, M, C)
+        self._bias = torch.stack([member.bias_ for member in self.members_])  # (M, C)
         return self
 
     def logits(self, features: Tensor) -> Tensor:
@@ -64,8 +67,12 @@ class EnsembleClassifier:
 
     def samples(self, features: Tensor, rng: np.random.Generator) -> Tensor:
         """Class probabilities of the members, float32. Shape: (n, C, M)."""
-        members = [member.probabilities(features).float() for member in self.members_]
-        return torch.stack(members, dim=2)
+        prepare = self.members_[0]._prepare
+
+        def predict(block: Tensor) -> Tensor:
+            return head_probabilities(prepare(block), self._weight, self._bias)
+
+        return in_blocks(predict, features, rows=1024)
 
     def _mean(self, features: Tensor) -> Tensor:
         total = sum(member.probabilities(features) for member in self.members_)

@@ -1,12 +1,13 @@
 """Laplace approximation of logistic regression on frozen features (last-layer Laplace)."""
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dal_toolbox.classifiers._heads import head_probabilities
 from dal_toolbox.classifiers.base import CLASSIFIERS, in_blocks
 from dal_toolbox.classifiers.linear import LinearClassifier
 
@@ -47,18 +48,30 @@ class LaplaceClassifier(LinearClassifier):
         super().fit(features, labels)
         self._x = F.pad(self._prepare(features), (0, 1), value=1.0)  # (n, d + 1)
         self._p = (self._x @ self._map).softmax(dim=1)  # (n, C)
+        self._last: tuple[Any, Tensor, Any] | None = None  # states around it
         return self
 
     def samples(self, features: Tensor, rng: np.random.Generator) -> Tensor:
         """Class probabilities under M draws of the weights, float32. Shape: (n, C, M)."""
-        weights = self.draw_weights(rng)  # (d + 1, C, M)
+        weights = self._drawn(rng)  # (d + 1, M, C)
 
         def predict(block: Tensor) -> Tensor:
-            x = F.pad(self._prepare(block), (0, 1), value=1.0)
-            logits = x @ weights.flatten(1)  # (n, C · M)
-            return logits.unflatten(1, weights.shape[1:]).softmax(dim=1).float()
+            return head_probabilities(self._prepare(block), weights[:-1], weights[-1])
 
         return in_blocks(predict, features, rows=1024)
+
+    def _drawn(self, rng: np.random.Generator) -> Tensor:
+        """``draw_weights``, remembered: blocks of items come one by one with the same rng.
+
+        Shape: (d + 1, M, C).
+        """
+        state = rng.bit_generator.state
+        if self._last is not None and self._last[0] == state:
+            rng.bit_generator.state = self._last[2]
+            return self._last[1]
+        weights = self.draw_weights(rng).movedim(2, 1).contiguous()
+        self._last = state, weights, rng.bit_generator.state
+        return weights
 
     def draw_weights(self, rng: np.random.Generator) -> Tensor:
         """M draws of the weights, the bias last, float64. Shape: (d + 1, C, M)."""

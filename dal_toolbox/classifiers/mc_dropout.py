@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
+from dal_toolbox.classifiers._heads import head_probabilities
 from dal_toolbox.classifiers._minibatch import MinibatchLinear
 from dal_toolbox.classifiers.base import CLASSIFIERS, in_blocks
 
@@ -55,12 +55,11 @@ class MCDropoutClassifier(MinibatchLinear):
     def samples(self, features: Tensor, rng: np.random.Generator) -> Tensor:
         """Class probabilities under M masks, float32. Shape: (n, C, M)."""
         masks = self._mask((self.num_samples, features.shape[1]), rng).to(features.device)  # (M, d)
+        weight = masks.T[:, :, None] * self.weight_.double().T[:, None]  # (d, M, C)
+        bias = self.bias_.double().expand(self.num_samples, -1)
 
         def predict(block: Tensor) -> Tensor:
-            x = block.double()
-            weight, bias = self.weight_.double(), self.bias_.double()
-            draws = [F.linear(x * mask, weight, bias).softmax(dim=1).float() for mask in masks]
-            return torch.stack(draws, dim=2)
+            return head_probabilities(block.double(), weight, bias)
 
         return in_blocks(predict, features, rows=1024)
 

@@ -1,5 +1,8 @@
 """Search, k-means and graphs on features."""
 
+from dal_toolbox.neighbors._nearest import nearest_center as nearest_center
+from dal_toolbox.neighbors._nearest import squared_distances as squared_distances
+from dal_toolbox.neighbors._sides import plain_float32 as plain_float32
 from dal_toolbox.neighbors.graph import CSR as CSR
 from dal_toolbox.neighbors.graph import KNNGraph as KNNGraph
 from dal_toolbox.neighbors.graph import knn_graph as knn_graph
@@ -19,5 +22,8 @@ __all__ = [
     "kmeans",
     "knn",
     "knn_graph",
+    "nearest_center",
+    "plain_float32",
     "radius_graph",
+    "squared_distances",
 ]

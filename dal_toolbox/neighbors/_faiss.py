@@ -58,6 +58,41 @@ def build_index(kind: str, keys: Side) -> Any:
     return index
 
 
+def train_centroids(
+    items: Tensor,
+    weights: Tensor,
+    centroids: Tensor,
+    *,
+    iterations: int,
+    spherical: bool,
+    seed: int,
+) -> Tensor:
+    """Lloyd's algorithm of FAISS, on its GPUs if there are some. Shape: (k, d), float32.
+
+    Args:
+        items: Float32. Shape: (n, d).
+        weights: How much each counts. Shape: (n,).
+        centroids: The first ones. Shape: (k, d).
+        iterations: Number of steps.
+        spherical: Scales centroids to unit length.
+        seed: Chooses what takes the place of an empty cluster.
+    """
+    import faiss
+
+    k, d = centroids.shape
+    trainer = faiss.Kmeans(
+        d, k, niter=iterations, spherical=spherical, seed=seed, gpu=faiss_gpus() > 0,
+        min_points_per_centroid=1, max_points_per_centroid=len(items),
+    )  # fmt: skip
+    equal = bool((weights == weights[0]).all())
+    trainer.train(
+        _numpy(items),
+        weights=None if equal else _numpy(weights.float()),
+        init_centroids=_numpy(centroids),
+    )
+    return torch.from_numpy(trainer.centroids).to(items.device)
+
+
 def _ivf(keys: Side) -> Any:
     import faiss
 

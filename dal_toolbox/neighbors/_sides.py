@@ -13,7 +13,7 @@ from dal_toolbox.errors import UserError
 Metric = Literal["euclidean", "cosine"]
 GROUP = 16  # blocks are multiples of this; the selection of the search looks at groups of columns
 CPU_TILE_BYTES = 2**24  # a tile of bounds that stays in the last-level cache
-SAMPLE = 256  # rows that decide the center
+SAMPLE = 64  # rows that decide the center
 UNDERFLOW = 1e-30  # more than float32 products lose where numbers are too small for it
 LARGEST_NORM = 1e18  # its square is still a float32
 

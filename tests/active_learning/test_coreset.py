@@ -3,7 +3,12 @@ import pytest
 import torch
 
 from dal_toolbox.active_learning.strategies import _kcenter
-from dal_toolbox.active_learning.strategies._kcenter import kcenter_greedy
+from dal_toolbox.active_learning.strategies._kcenter import kcenter_greedy, largest
+from dal_toolbox.active_learning.strategies._kcenter_points import (
+    Points,
+    squared_distances,
+    upper_bounds,
+)
 
 
 def brute_force(features, centers, candidates, n):
@@ -42,9 +47,10 @@ def datasets() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", datasets())
 @pytest.mark.parametrize("centers", [[], [5], [70, 2, 33]])
-@pytest.mark.parametrize("active", [4, 4096])
-def test_picks_equal_brute_force(name, centers, active, monkeypatch):
+@pytest.mark.parametrize(("active", "stage"), [(1, 1), (4, 3), (4, 256), (4096, 256)])
+def test_picks_equal_brute_force(name, centers, active, stage, monkeypatch):
     monkeypatch.setattr(_kcenter, "ACTIVE", active)
+    monkeypatch.setattr(_kcenter, "STAGE", stage)
     features = datasets()[name]
     centers = torch.tensor(centers, dtype=torch.int64)
     candidates = torch.tensor([i for i in range(80) if i not in centers.tolist()])
@@ -85,3 +91,66 @@ def test_memory_mapped_half_precision(tmp_path):
         for x in (mapped, torch.from_numpy(values).double())
     )
     assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-19, 1e-12, 1.0, 1e12, 1e18])
+@pytest.mark.parametrize("d", [1, 7, 384])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_upper_bounds_are_not_below_and_close(scale, d, dtype):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(200, d, generator=generator, dtype=torch.float64)
+    x[50:100] = x[:50] + 1e-5 * x[100:150]  # almost duplicates
+    features = (scale * (x + 10)).to(dtype)
+    everything = torch.arange(200)
+    points = Points(features, everything, 2**20)
+    a = points.rows(everything, torch.float64)
+    squares = a.square().sum(dim=1)
+    exact = squared_distances(a, squares, a[:20], squares[:20]).amin(dim=1)
+    b = points.rows(everything, torch.float32)
+    bounds = upper_bounds(b, b[:20], b[:20].square().sum(dim=1))
+    assert (bounds >= exact).all()
+    if 1e-12 <= scale <= 1e12:
+        assert (bounds <= exact + 1e-3 * squares.max()).all()
+
+
+@pytest.mark.parametrize("centers", [0, 30])
+def test_a_large_pool_meets_few_centers(centers, monkeypatch):
+    """The same picks as with the whole pool exact at once, for far fewer products."""
+    monkeypatch.setattr(_kcenter, "ACTIVE", 32)
+    monkeypatch.setattr(_kcenter, "STAGE", 16)
+    generator = torch.Generator().manual_seed(1)
+    blobs = 3 * torch.randn(20, 8, generator=generator).repeat_interleave(150, dim=0)
+    features = blobs + torch.randn(3000, 8, generator=generator)
+    features = features[torch.randperm(3000, generator=generator)]
+    products = []
+    shorten = Points.shorten
+
+    def counted(self, distances, positions, block, dtype):
+        products.append(len(positions) * len(block))
+        shorten(self, distances, positions, block, dtype)
+
+    monkeypatch.setattr(Points, "shorten", counted)
+    known, candidates = torch.arange(centers), torch.arange(centers, 3000)
+    picks = kcenter_greedy(features, known, candidates, 60, chunk_bytes=2**28)
+    assert sum(products) < 0.5 * (centers + 60) * len(candidates)
+    assert picks.tolist() == brute_force(features, known, candidates, 60)
+
+
+def test_largest_takes_the_lowest_of_equals():
+    values = torch.tensor([1.0, 3.0, 2.0, 2.0, 5.0, 2.0])
+    assert [largest(values, 3)[0].tolist(), *largest(values, 3)[1:]] == [[1, 2, 4], 2.0, 3]
+    assert [largest(values, 2)[0].tolist(), *largest(values, 2)[1:]] == [[1, 4], 2.0, -1]
+    assert largest(values, 6)[0].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_no_pick():
+    x = datasets()["normal"]
+    assert len(kcenter_greedy(x, torch.arange(2), torch.arange(2, 80), 0, chunk_bytes=2**20)) == 0
+
+
+def test_too_large_for_float32():
+    features = 1e25 * torch.randn(80, 6, generator=torch.Generator().manual_seed(0)).double()
+    features[::2] *= 1e-9
+    centers, candidates = torch.arange(2), torch.arange(2, 80)
+    picks = kcenter_greedy(features, centers, candidates, 78, chunk_bytes=2**20)
+    assert sorted(picks.tolist()) == candidates.tolist()

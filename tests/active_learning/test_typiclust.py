@@ -1,3 +1,4 @@
+import logging
 from types import SimpleNamespace
 
 import numpy as np
@@ -88,10 +89,40 @@ def test_small_clusters_come_last(monkeypatch):
 def test_typicality_equals_naive(k):
     x = torch.randn(31, 5, generator=torch.Generator().manual_seed(1))
     expected = naive_typicality(x.double().numpy(), k)
-    np.testing.assert_allclose(typicality(x, k, chunk_bytes=2**20).numpy(), expected, rtol=1e-5)
+    values = typicality(x[3:9], x, k, chunk_bytes=2**20)
+    np.testing.assert_allclose(values.numpy(), expected[3:9], rtol=1e-5)
 
 
 def test_typicality_of_duplicates_is_finite_and_equal():
-    values = typicality(torch.ones(6, 3), 3, chunk_bytes=2**20)
+    x = torch.ones(6, 3)
+    values = typicality(x, x, 3, chunk_bytes=2**20)
     assert values.tolist() == pytest.approx([1e5] * 6)
     assert values.unique().numel() == 1
+
+
+@pytest.mark.parametrize("entries", [70, 2**19])
+@pytest.mark.parametrize("noise", [1e-4, 1.0])
+def test_a_cluster_gives_its_items_in_turn(noise, entries, monkeypatch):
+    """Also where float32 cannot tell them apart, and beyond the spare neighbors."""
+    monkeypatch.setattr(typiclust, "ENTRIES", entries)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=8) + noise * rng.normal(size=(60, 8))
+    x = torch.nn.functional.normalize(torch.from_numpy(x), dim=1).float()
+    turns = TypiClust(num_neighbors=7)._in_turn(x, np.arange(60), 2**20)
+    left = list(range(60))
+    for pick in turns:
+        k = min(7, len(left) // 2)
+        scores = naive_typicality(x[left].double().numpy(), k) if k else np.ones(1)
+        assert scores[left.index(pick)] == pytest.approx(scores.max(), rel=1e-6)
+        left.remove(pick)
+    assert not left
+
+
+def test_a_subset_trains_large_pools(monkeypatch, caplog):
+    monkeypatch.setattr(typiclust, "TRAIN_ITEMS", 80)
+    monkeypatch.setattr(typiclust, "TRAIN_ITEMS_PER_CLUSTER", 2)
+    context = Situation(blobs(150)[0]).context(PosteriorClassifier)
+    with caplog.at_level(logging.INFO, logger="dal_toolbox"):
+        picks = TypiClust().query(context, 8)
+    assert "80 of 150 items train 8 centroids" in caplog.text
+    assert len(set(picks.tolist())) == 8

@@ -94,6 +94,20 @@ def test_bootstrap_has_every_class_and_the_expected_repetitions():
     assert abs(np.mean(unique) / 1000 - (1 - np.exp(-1))) < 0.01
 
 
+def test_laplace_remembers_the_draws_of_the_last_rng_alone():
+    x, y, n = digits(60)
+    model = CLASSIFIERS.build("laplace", num_classes=10).fit(x[:n], y[:n])
+    one, two = np.random.default_rng(1), np.random.default_rng(2)
+    first, second, third = (model.samples(x[:5], rng) for rng in (one, two, one))
+    fresh = np.random.default_rng(1)
+    assert torch.equal(model.samples(x[:5], fresh), first)
+    assert torch.equal(model.samples(x[:5], fresh), third)  # the rng has moved on all the same
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, third)
+    model.fit(x[30:90], y[30:90])
+    assert not torch.equal(model.samples(x[:5], np.random.default_rng(1)), first)
+
+
 @pytest.mark.parametrize("options", [{"num_samples": 0}, {"dropout": 1.0}])
 def test_impossible_numbers_are_refused(options):
     with pytest.raises(ValueError, match="="):

@@ -46,7 +46,8 @@ def test_is_not_worse_than_scikit_learn(make):
     assert kmeans(points, 30, rng=rng(), redo=10).inertia <= np.mean(mine)
 
 
-def test_a_seed_fixes_the_clusters_whatever_the_threads_and_global_generators(make):
+@pytest.mark.parametrize("backend", ["torch", "faiss"])
+def test_a_seed_fixes_the_clusters_whatever_the_threads_and_global_generators(make, backend):
     import faiss
 
     points = make("normal", n=4000, d=64)
@@ -58,14 +59,24 @@ def test_a_seed_fixes_the_clusters_whatever_the_threads_and_global_generators(ma
         np.random.seed(threads)  # noqa: NPY002  to show that it does not matter
         torch.manual_seed(threads)
         state = np.random.get_state()[1].copy()  # noqa: NPY002
-        runs.append(kmeans(points, 30, rng=rng(3)))
+        runs.append(kmeans(points, 30, rng=rng(3), backend=backend))
         assert np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002
         torch.set_num_threads(before[0])
         faiss.omp_set_num_threads(before[1])
     assert torch.equal(runs[0].centroids, runs[1].centroids)
     assert torch.equal(runs[0].assignments, runs[1].assignments)
-    other = kmeans(points, 30, rng=rng(4))
+    other = kmeans(points, 30, rng=rng(4), backend=backend)
     assert not torch.equal(runs[0].assignments, other.assignments)
+
+
+def test_both_backends_find_equally_good_clusters(make):
+    points = 3 * make("normal", n=40)[torch.arange(4000) % 40] + make("normal", n=4000)
+    weights = torch.linspace(0.5, 2, 4000)
+    inertia = {
+        backend: kmeans(points, 30, rng=rng(), weights=weights, redo=5, backend=backend).inertia
+        for backend in ("torch", "faiss")
+    }
+    assert inertia["torch"] == pytest.approx(inertia["faiss"], rel=0.02)
 
 
 @given(num_distinct=st.integers(1, 12), k=st.integers(1, 40), seed=st.integers(0, 99))

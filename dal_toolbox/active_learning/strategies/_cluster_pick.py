@@ -7,17 +7,16 @@ import torch
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._blocks import rows_of
-from dal_toolbox.active_learning.strategies._lloyd import weighted_kmeans
-from dal_toolbox.neighbors import kmeans, knn
+from dal_toolbox.active_learning.strategies._pool import unit_rows
+from dal_toolbox.neighbors import kmeans, nearest_center, squared_distances
 from dal_toolbox.progress import log
 
 TRAIN_ITEMS = 2**18  # of more items, a random subset trains the centroids …
 TRAIN_ITEMS_PER_CLUSTER = 32  # … of at least this many for each
-BLOCK = 2**16  # rows that are copied at a time
-DECIMALS = (
-    6  # of a distance: the two items of a pair are equally near to their mean, which is rounded
-)
+BLOCK = 2**14  # rows that are assigned at a time
+ROWS = 2**11  # rows that are scaled at a time: they stay in the cache
+# Of a distance: the two items of a pair are equally near to their mean, which is rounded.
+DECIMALS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,25 +94,28 @@ def cluster(
     if len(candidates) > limit:
         log.info("k-means: %d of %d items train %d centroids", limit, len(candidates), k)
         some = np.sort(context.rng.choice(len(candidates), limit, replace=False))
-    train = context.normalized[rows_of(context, candidates[some])]
-    if weights is None:
-        centroids = kmeans(train, k, rng=context.rng, chunk_bytes=context.chunk_bytes).centroids
+    train, chunk_bytes = unit_rows(context, candidates[some]), context.chunk_bytes
+    mass = None if weights is None else torch.from_numpy(weights[some])
+    found = kmeans(train, k, rng=context.rng, weights=mass, chunk_bytes=chunk_bytes)
+    if len(some) == len(candidates):
+        assignments, squared = found.assignments, found.squared_distances
     else:
-        found = weighted_kmeans(train.cpu().numpy(), weights[some], k, rng=context.rng)
-        centroids = torch.from_numpy(found).to(train.device)
-    assignments, distances = _nearest(context, candidates, centroids)
-    sizes = np.bincount(assignments, weights=weights, minlength=len(centroids))
-    return Clusters(centroids, assignments, distances, sizes)
+        del train
+        assignments, squared = _nearest(context, candidates, found.centroids)
+    distances = squared.sqrt().float().double().cpu().numpy().round(DECIMALS)
+    owners = assignments.cpu().numpy()
+    sizes = np.bincount(owners, weights=weights, minlength=len(found))
+    return Clusters(found.centroids, owners, distances, sizes)
 
 
 def _nearest(
     context: QueryContext, candidates: np.ndarray, centroids: Tensor
-) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest centroid of each candidate, and the distance to it. Shapes: (m,)."""
+) -> tuple[Tensor, Tensor]:
+    """The nearest centroid of each candidate, and the squared distance to it. Shapes: (m,)."""
     parts = []
     for first in range(0, len(candidates), BLOCK):
-        items = context.normalized[rows_of(context, candidates[first : first + BLOCK])]
-        parts.append(knn(items, centroids, 1, backend="exact", chunk_bytes=context.chunk_bytes))
-    indices = torch.cat([part.indices for part in parts]).squeeze(1)
-    distances = torch.cat([part.distances for part in parts]).squeeze(1)
-    return indices.cpu().numpy(), distances.double().cpu().numpy().round(DECIMALS)
+        items = unit_rows(context, candidates[first : first + BLOCK])
+        nearest = nearest_center(items, centroids, chunk_bytes=context.chunk_bytes)
+        parts.append((nearest, squared_distances(items, centroids, nearest)))
+    assignments, squared = zip(*parts, strict=True)
+    return torch.cat(assignments), torch.cat(squared)

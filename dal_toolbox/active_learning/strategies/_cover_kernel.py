@@ -1,9 +1,9 @@
 """Kernels of coverage: upper bounds in float32, tile by tile, and exact values in float64."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -11,8 +11,9 @@ from torch import Tensor
 from dal_toolbox.neighbors import knn
 
 UNIT = torch.finfo(torch.float32).eps / 2  # largest relative error of one operation in float32
-COLUMNS = 4096  # of a tile
 TILE_BYTES = 2**18, 2**23  # smallest worth a call, largest that stays in the cache of a core
+SEARCH_BYTES = 2**22  # with less, the search for neighbors is a hundred times as slow
+ROWS = 2048  # that are read at once
 
 
 @dataclass(frozen=True)
@@ -34,22 +35,34 @@ def cosine() -> Kernel:
     return Kernel(0.25, offset=1.0)
 
 
+class Left(NamedTuple):
+    """Scaled rows of candidates (b, d), and what each adds to the argument of the kernel (b,)."""
+
+    rows: Tensor
+    shares: Tensor
+
+    def some(self, which: Tensor) -> "Left":
+        """Those at distinct places, ascending."""
+        return self if len(which) == len(self.rows) else Left(self.rows[which], self.shares[which])
+
+
 @dataclass(frozen=True, eq=False)
 class CoverKernel:
     """K(c, x) of candidates c and targets x.
 
-    With ε = (d + 32) u, where u is half the machine epsilon of float32,
+    With ε = (d + 48) u, where u is half the machine epsilon of float32,
     (1 − ε) (‖a‖² + ‖b‖²) − 2 a·b in float32 is at most ‖a − b‖² (Higham, 2002, Accuracy and
-    Stability of Numerical Algorithms, section 3.1). One product of rows with two columns more gives
-    offset − rate ‖a − b‖² that way, and from it kernel values that are never too small. Exact
-    values come from float64 differences: equal rows have distance 0.
+    Stability of Numerical Algorithms, section 3.1). So one product of rows, and a number added for
+    each, give kernel values that are never too small. Exact values come from float64 differences:
+    equal rows have distance 0.
 
     Args:
         features: Of unit norm, float32. Shape: (N, d).
         targets: Indices of what is to be covered. Shape: (T,).
         candidates: Indices of what may cover. Shape: (m,).
         kernel: The kernel as a function of the distance.
-        chunk_bytes: Bound of the working memory beside a copy of the targets.
+        chunk_bytes: Bound of the working memory.
+        clusters: Of the features; no value depends on them. Fast if ascending. Shape: (N,).
     """
 
     features: Tensor
@@ -57,20 +70,21 @@ class CoverKernel:
     candidates: Tensor
     kernel: Kernel
     chunk_bytes: int
+    clusters: Tensor | None = None
 
-    @property
-    def rows(self) -> Tensor:
-        """The targets, float32. Shape: (T, d)."""
-        return self._right[:, :-2]
+    def left(self, positions: Tensor) -> Left:
+        """The side of candidates (b,) of bounds."""
+        index = self.candidates[positions]
+        shares = self._shares[index] + (self.kernel.offset + 16 * UNIT)  # f rounds, too
+        return Left(2 * self.kernel.rate * self.features[index], shares)
 
-    def upper(self, positions: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Bounds of the rows of candidates, tile by tile: columns and values (b, width)."""
-        rate, offset = self.kernel.rate, self.kernel.offset
-        a = self.features[self.candidates[positions]].float()
-        share = offset - rate * self._squares(a) + 16 * UNIT  # for the rounding of f
-        a = torch.cat([2 * rate * a, share[:, None].float(), torch.ones_like(a[:, :1])], dim=1)
-        for columns in self.tiles(len(positions)):
-            yield columns, self.kernel.function(a @ self._right[columns].T)
+    def upper(self, left: Left, rows: slice | Tensor, out: Tensor | None = None) -> Tensor:
+        """Bounds of K for candidates (b, d) and w rows of the features. Shape: (b, w)."""
+        right = self.features[rows]
+        if out is not None:
+            out = out[: len(left.rows) * len(right)].view(len(left.rows), len(right))
+        values = torch.addmm(self._shares[rows], left.rows, right.T, out=out)
+        return self.kernel.function(values.add_(left.shares[:, None]))
 
     def exact(self, position: int, where: Tensor) -> Tensor:
         """K(c, x) of one candidate and the targets at ``where`` (k,), float64. Shape: (k,)."""
@@ -82,53 +96,40 @@ class CoverKernel:
         everything = torch.arange(len(self.targets), device=self.targets.device)
         if len(centers) == 0 or len(everything) == 0:
             return torch.zeros(len(everything), dtype=torch.float64, device=everything.device)
-        rows = self.features[centers].float()
-        found = knn(self.rows, rows, 1, chunk_bytes=self.chunk_bytes)
-        nearest = found.indices.squeeze(1)
-        return self._exact(everything, lambda part: rows[nearest[part]].double())
+        rows, size = self.features[centers], max(self.tile_bytes, SEARCH_BYTES)
+        blocks = (self.features[part] for part in self.targets.split(ROWS))
+        nearest = torch.cat([knn(block, rows, 1, chunk_bytes=size).indices for block in blocks])
+        return self._exact(everything, lambda part: rows[nearest[part, 0]].double())
 
     def restrict(self, positions: Tensor) -> Self:
         """The same with fewer candidates."""
         return replace(self, candidates=self.candidates[positions])
 
-    def tiles(self, height: int) -> Iterator[slice]:
-        """Slices of the targets for tiles of so many rows."""
-        width = max(1, min(COLUMNS, self.tile_bytes // (4 * max(1, height))))
-        for start in range(0, len(self.targets), width):
-            yield slice(start, start + width)
-
     @property
     def tile_bytes(self) -> int:
         return min(max(self.chunk_bytes // 4, TILE_BYTES[0]), TILE_BYTES[1])
 
-    @property
-    def height(self) -> int:
-        """Candidates of a block that makes good tiles."""
-        return self.tile_bytes // 4096
+    def height(self, width: int) -> int:
+        """Candidates that make a good tile with so many targets."""
+        return max(1, self.tile_bytes // (4 * max(width, self.features.shape[1])))
 
     @cached_property
-    def _right(self) -> Tensor:
-        """The targets with the columns 1 and −rate (1 − ε) ‖b‖². Shape: (T, d + 2)."""
-        right = torch.empty(
-            (len(self.targets), self.features.shape[1] + 2), device=self.features.device
-        )
-        for part, into in zip(self.targets.split(8192), right.split(8192), strict=True):
-            rows = self.features[part].float()
-            into[:, :-2], into[:, -2] = rows, 1
-            into[:, -1] = -self.kernel.rate * self._squares(rows)
-        return right
-
-    def _squares(self, rows: Tensor) -> Tensor:
-        squares = rows.double().square().sum(dim=1)
-        if not torch.isfinite(squares).all():
+    def _shares(self) -> Tensor:
+        """−rate (1 − ε) ‖x‖² of all rows. Shape: (N,)."""
+        blocks = self.features.split(ROWS) if len(self.features) else ()
+        squares = [torch.linalg.vector_norm(rows.double(), dim=1).square() for rows in blocks]
+        shares = torch.cat([self.features.new_empty(0).double(), *squares])
+        if not torch.isfinite(shares).all():
             raise ValueError("the features of the pool hold NaN or infinity")
-        return (1 - (rows.shape[1] + 48) * UNIT) * squares
+        shares *= -self.kernel.rate * (1 - (self.features.shape[1] + 48) * UNIT)
+        return shares.float()
 
     def _exact(self, where: Tensor, centers: Callable[[Tensor], Tensor]) -> Tensor:
-        size = max(1, self.chunk_bytes // (32 * self.rows.shape[1]))
+        size = max(1, self.tile_bytes // (8 * self.features.shape[1]))
         values = torch.empty(len(where), dtype=torch.float64, device=where.device)
         for part, into in zip(where.split(size), values.split(size), strict=True):
-            squared = (self.rows[part].double() - centers(part)).square_().sum(dim=1)
+            rows = self.features[self.targets[part]].double()
+            squared = rows.sub_(centers(part)).square_().sum(dim=1)
             into.copy_(
                 self.kernel.function(squared.mul_(-self.kernel.rate).add_(self.kernel.offset))
             )

@@ -5,6 +5,8 @@ tr((I + V A Vᵀ)⁻¹ V A F A Vᵀ) (Woodbury's identity), removing one raises 
 The two small forms of all items are kept up to date from pick to pick: with Z = A Vᵀ of the
 pick and Y = A F Z they change by products of V Z and V Y, which costs O(N c D) instead of the O(N D²) of
 computing them anew.
+
+Here all items are kept up to date in float64, which suits few items; ``_fisher_pool`` chooses from many.
 """
 
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ ROUNDING = {
     torch.float32: 5e-7,
     torch.float64: 1e-14,
 }  # of a product, over the norms of its factors
+ROWS = 4096  # items of one product at most: more leave the cache
 
 
 class Factors(Protocol):
@@ -30,39 +33,95 @@ class Factors(Protocol):
 
     def __len__(self) -> int: ...
 
-    def rows(self, items: Tensor) -> Tensor:
-        """V of some items, float64. Shape: (m, c, D)."""
+    def rows(self, items: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+        """V of some items. Shape: (m, c, D)."""
         ...
 
     def project(self, z: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """V z for blocks of all items, z float64 (D, k). Shape of a block: (m, c, k)."""
+        """V z for blocks of all items, z float64 (D, k). Shape of a block: (k, m, c)."""
         ...
 
 
-@dataclass
-class Greedy:
-    """Adds items to M (sign 1) or removes them (sign −1), the best one at a time."""
+@dataclass(frozen=True)
+class Step:
+    """What adding or removing one item does to the forms of all others."""
 
-    factors: Factors
-    inverse: Tensor  # (D, D) A
-    fisher: Tensor  # (D, D) F
+    position: int
+    gain: float  # the largest before it
+    z: Tensor  # (D, c) A Vᵀ
+    y: Tensor  # (D, c) A F A Vᵀ
+    k: Tensor  # (c, c) (I + s V A Vᵀ)⁻¹
+    middle: Tensor  # (c, c) k V A F A Vᵀ k
     sign: int
-    chunk_bytes: int
 
-    def __post_init__(self) -> None:
-        self.free = torch.ones(len(self.factors), dtype=torch.bool, device=self.inverse.device)
-        self._recompute()
+    def apply(self, small: Tensor, large: Tensor, p: Tensor, r: Tensor) -> None:
+        """Changes forms (m, c, c) of items whose V Z and V Y are p and r (m, c, c)."""
+        if len(self.k) == 1:  # products of matrices of one entry are slow
+            factor = self.sign * float(self.k)
+            small.addcmul_(p, p, value=-factor)
+            large.addcmul_(p, (p * float(self.middle)).sub_(r, alpha=2 * factor))
+            return
+        k, middle = self.k.to(p), self.middle.to(p)
+        pk = p @ k
+        small.sub_(pk @ p.mT, alpha=self.sign)
+        crossed = pk @ r.mT
+        large.add_(p @ middle @ p.mT - self.sign * (crossed + crossed.mT))
+
+    def errors(self, rounding: float) -> tuple[float, float]:
+        """Of the two forms of an item of norm 1, where products have this rounding error."""
+        zk = (self.z @ self.k).norm()
+        small = zk * self.z.norm()
+        large = 2 * zk * self.y.norm() + self.z.norm() ** 2 * self.middle.norm()
+        return rounding * float(small), rounding * float(large)
+
+
+class Greedy:
+    """Adds items to M (sign 1) or removes them (sign −1), the best one at a time.
+
+    Args:
+        factors: Of the items.
+        inverse: A, which is changed in place. Shape: (D, D).
+        fisher: F. Shape: (D, D).
+        sign: 1 or −1.
+        chunk_bytes: Bound of the working memory.
+        forms: The two small forms of all items and their errors per squared norm, where they are known.
+    """
+
+    def __init__(
+        self,
+        factors: Factors,
+        inverse: Tensor,
+        fisher: Tensor,
+        sign: int,
+        chunk_bytes: int,
+        forms: tuple[Tensor, Tensor, list[float]] | None = None,
+    ) -> None:
+        self.factors = factors
+        self.inverse = inverse
+        self.fisher = fisher
+        self.sign = sign
+        self.chunk_bytes = chunk_bytes
+        self.free = torch.ones(len(factors), dtype=torch.bool, device=inverse.device)
+        self._curved = inverse @ fisher @ inverse  # A F A
+        self._measured = 0
+        if forms is None:
+            self._recompute()
+        else:
+            self._small, self._large, self._errors = forms
 
     def take(self) -> int:
         """Position of the item whose addition lowers the trace most, or whose removal least."""
+        return self.step().position
+
+    def step(self) -> Step:
+        """The same, with what it changed."""
         candidates = self._close_to_best()
         small, large = self._forms(candidates)
-        gains = self.sign * self._gains(small, large)
-        best = gains.max()
-        position = int(candidates[gains >= best - EQUAL * best.abs()][0])
+        found = self.sign * gains(small, large, self.sign)
+        best = found.max()
+        position = int(candidates[found >= best - EQUAL * best.abs()][0])
         self.free[position] = False
-        self._update(position)
-        return position
+        return self._update(position, float(best))
 
     def _close_to_best(self) -> Tensor:
         """Items that may be the best, as far as rounding errors of the updates tell."""
@@ -74,41 +133,23 @@ class Greedy:
         return candidates
 
     def _reach(self) -> Tensor:
-        gains = self.sign * self._gains(self._small, self._large)
-        gains[~self.free] = -torch.inf
-        best = gains.max().abs()
+        found = self.sign * gains(self._small, self._large, self.sign)
+        found[~self.free] = -torch.inf
+        best = found.max().abs()
         error = self.factors.norms * (self._errors[1] + best * self._errors[0]) + EQUAL * best
-        return (gains + error >= (gains - error).max()).nonzero().squeeze(1)
-
-    def _gains(self, small: Tensor, large: Tensor) -> Tensor:
-        """tr((I ± V A Vᵀ)⁻¹ V A F A Vᵀ). Shapes: (m, c, c), (m, c, c) -> (m,)."""
-        if small.shape[1] == 1:
-            return (large / (1 + self.sign * small)).flatten()
-        identity = torch.eye(small.shape[1], dtype=small.dtype, device=small.device)
-        return torch.linalg.solve(identity + self.sign * small, large).diagonal(0, 1, 2).sum(1)
+        return (found + error >= (found - error).max()).nonzero().squeeze(1)
 
     def _recompute(self) -> None:
         everything = torch.arange(len(self.factors), device=self.inverse.device)
-        self._curved = self.inverse @ self.fisher @ self.inverse  # A F A
+        self._curved = self.inverse @ self.fisher @ self.inverse
         self._small, self._large = self._forms(everything)
         self._errors = [0.0, 0.0]  # of the forms, per squared norm of an item
         self._measured = 0
 
     def _forms(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """V A Vᵀ and V A F A Vᵀ in float64. Shapes: (m, c, c)."""
-        c, width = self.factors.rows(items[:1]).shape[1:]
-        small = self.inverse.new_empty(len(items), c, c)
-        large = torch.empty_like(small)
-        for part in torch.arange(len(items), device=items.device).split(
-            max(16, self.chunk_bytes // (32 * c * width))
-        ):
-            v = self.factors.rows(items[part])
-            flat = v.flatten(0, 1)
-            small[part] = (flat @ self.inverse).view_as(v) @ v.mT
-            large[part] = (flat @ self._curved).view_as(v) @ v.mT
-        return small, large
+        return forms_of(self.factors, items, self.inverse, self._curved, self.chunk_bytes)
 
-    def _update(self, position: int) -> None:
+    def _update(self, position: int, gain: float) -> Step:
         """A' = A − s Z K Zᵀ with K = (I + s V A Vᵀ)⁻¹, s the sign."""
         v = self.factors.rows(torch.tensor([position], device=self.inverse.device))[0]  # (c, D)
         z = self.inverse @ v.T  # (D, c)
@@ -116,57 +157,51 @@ class Greedy:
         inner = torch.eye(len(v), dtype=v.dtype, device=v.device) + self.sign * v @ z
         k = torch.linalg.inv((inner + inner.T) / 2)
         middle = k @ (v @ y) @ k  # Zᵀ F Z = V A F A Vᵀ
-        zk = z @ k
-        self.inverse -= self.sign * zk @ z.T
-        crossed = zk @ y.T
-        self._curved += z @ middle @ z.T - self.sign * (crossed + crossed.T)
+        step = Step(position, gain, z, y, k, middle, self.sign)
+        # Both updates are products of a few columns, added in place: the temporaries cost more.
+        self.inverse.addmm_(z @ k, z.T, alpha=-self.sign)
+        left, right = torch.cat([z @ middle, z @ k, y @ k], 1), torch.cat([z, y, z], 1)
+        left[:, len(v) :] *= -self.sign
+        self._curved.addmm_(left, right.T)
         for part, both in self.factors.project(torch.cat([z, y], dim=1)):
-            p, r = both.double().split(len(v), dim=2)  # (m, c, c) V Z and V Y
-            pk = p @ k
-            self._small[part] -= self.sign * pk @ p.mT
-            crossed = pk @ r.mT
-            self._large[part] += p @ middle @ p.mT - self.sign * (crossed + crossed.mT)
+            p, r = both.double().permute(1, 2, 0).split(len(v), dim=2)  # (m, c, c) V Z and V Y
+            step.apply(self._small[part], self._large[part], p, r)
         # Independent errors, some five times what one product has, add in quadrature.
-        rounding = ROUNDING[self.factors.dtype]
-        small = rounding * float(zk.norm() * z.norm())
-        large = rounding * float(2 * zk.norm() * y.norm() + z.norm() ** 2 * middle.norm())
-        self._errors = [np.hypot(self._errors[0], small), np.hypot(self._errors[1], large)]
+        added = step.errors(ROUNDING[self.factors.dtype])
+        self._errors = [float(np.hypot(*pair)) for pair in zip(self._errors, added, strict=True)]
+        return step
 
 
-def forward_backward(
-    factors: Factors,
-    start: Tensor,
-    fisher: Tensor,
-    n: int,
-    *,
-    oversample: float,
-    chunk_bytes: int,
-) -> np.ndarray:
-    """Adds oversample · n items greedily to M, then removes all but n of them.
+def gains(small: Tensor, large: Tensor, sign: int) -> Tensor:
+    """tr((I ± V A Vᵀ)⁻¹ V A F A Vᵀ). Shapes: (m, c, c), (m, c, c) -> (m,)."""
+    if small.shape[1] == 1:
+        return (large / (1 + sign * small)).flatten()
+    identity = torch.eye(small.shape[1], dtype=small.dtype, device=small.device)
+    return torch.linalg.solve(identity + sign * small, large).diagonal(0, 1, 2).sum(1)
 
-    Args:
-        factors: Of the candidates.
-        start: M of no candidate, positive definite, float64. Shape: (D, D).
-        fisher: F, float64. Shape: (D, D).
-        n: Number of items wanted.
-        oversample: At least 1.
-        chunk_bytes: Bound of the working memory.
 
-    Returns:
-        Positions in the order in which they were added. Shape: (n,).
-    """
-    forward = Greedy(factors, invert(start), fisher, 1, chunk_bytes)
-    picks = [forward.take() for _ in range(min(len(factors), max(n, int(oversample * n))))]
-    if len(picks) == n:
-        return np.array(picks, dtype=np.int64)
-    chosen = torch.tensor(picks, device=start.device)
-    full = start.clone()
-    for part in chosen.split(256):
-        v = factors.rows(part).flatten(0, 1)
-        full += v.T @ v
-    backward = Greedy(Explicit(factors.rows(chosen)), invert(full), fisher, -1, chunk_bytes)
-    removed = {backward.take() for _ in range(len(picks) - n)}
-    return np.array([p for i, p in enumerate(picks) if i not in removed], dtype=np.int64)
+def forms_of(
+    factors: Factors, items: Tensor, inverse: Tensor, curved: Tensor, chunk_bytes: int
+) -> tuple[Tensor, Tensor]:
+    """V A Vᵀ and V A F A Vᵀ in the precision of the matrices. Shapes: (m, c, c)."""
+    c, width = factors.rows(items[:1]).shape[1:]
+    small = inverse.new_empty(len(items), c, c)
+    large = torch.empty_like(small)
+    size = min(ROWS, max(16, chunk_bytes // (32 * c * width)))
+    for part in torch.arange(len(items), device=items.device).split(size):
+        v = factors.rows(items[part], inverse.dtype)
+        flat = v.flatten(0, 1)
+        small[part] = (flat @ inverse).view_as(v) @ v.mT
+        large[part] = (flat @ curved).view_as(v) @ v.mT
+    return small, large
+
+
+def backward(
+    factors: Factors, full: Tensor, fisher: Tensor, count: int, chunk_bytes: int
+) -> set[int]:
+    """Positions of the items that are removed greedily from M = ``full``."""
+    greedy = Greedy(factors, invert(full), fisher, -1, chunk_bytes)
+    return {greedy.take() for _ in range(count)}
 
 
 def invert(matrix: Tensor) -> Tensor:
@@ -186,8 +221,9 @@ class Explicit:
     def __len__(self) -> int:
         return len(self.v)
 
-    def rows(self, items: Tensor) -> Tensor:
-        return self.v[items]
+    def rows(self, items: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+        return self.v[items].to(dtype)
 
     def project(self, z: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        yield slice(0, len(self.v)), self.v @ z
+        flat = z.T @ self.v.flatten(0, 1).T  # (k, n · c)
+        yield slice(0, len(self.v)), flat.unflatten(1, self.v.shape[:2])

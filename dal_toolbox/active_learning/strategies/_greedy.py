@@ -3,7 +3,8 @@
 C(S) = Σ_x w(x) max_{s ∈ S} K(x, s) is monotone and submodular: greedy choice comes within 1 − 1/e of
 the best set (Nemhauser et al., 1978, https://doi.org/10.1007/BF01588971), and the gain of a candidate
 only falls while others are chosen. So an earlier gain bounds it from above, and most candidates
-need no second look (Minoux, 1978, https://doi.org/10.1007/BFb0006528).
+need no second look (Minoux, 1978, https://doi.org/10.1007/BFb0006528). Here the same holds for its
+parts, the gains on blocks of near targets: a part that is 0 stays 0, and a pick makes few parts old.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from dal_toolbox.active_learning.strategies._cover_kernel import COLUMNS, UNIT, CoverKernel
+from dal_toolbox.active_learning.strategies._cover_blocks import as_slice, near_blocks
+from dal_toolbox.active_learning.strategies._cover_kernel import UNIT, CoverKernel, Left
 from dal_toolbox.neighbors._sides import plain_float32
 from dal_toolbox.progress import track
 
@@ -39,8 +41,8 @@ def greedy_cover(kernel: CoverKernel, weights: Tensor, covered: Tensor, n: int) 
     compared as float32, so that neither the size of a chunk nor the number of threads decides;
     ties go to the lowest position. The picks are those of naive greedy.
 
-    Time: O(m T d) for the first bounds, then O(T d) for each candidate that is looked at again; no
-    product where its row of the kernel is still in the cache. Memory: O(m + T + chunk_bytes).
+    Time: O(m T d) for the first bounds, then O(b d) for each block of b targets on which a candidate
+    is looked at again. Memory: 5 bytes for each candidate and block, at most 128, beside O(m + T).
 
     Args:
         kernel: Of m candidates and T targets.
@@ -61,15 +63,21 @@ def greedy_cover(kernel: CoverKernel, weights: Tensor, covered: Tensor, n: int) 
 
 
 class _Search:
-    """Bounds of all candidates, and what is covered so far."""
+    """Bounds of all candidates, on each block and in sum, and what is covered so far."""
 
     def __init__(self, kernel: CoverKernel, weights: Tensor, covered: Tensor) -> None:
         m, device = len(kernel.candidates), covered.device
-        self.kernel = kernel
-        self.weights, self.covered = weights, covered.clone()
-        self.weights_up = (weights * (1 + 4 * UNIT)).float()
-        self.covered_down = _round_down(covered)
-        self.rows = _RowCache(kernel)
+        self.kernel, self.weights, self.covered = kernel, weights, covered.clone()
+        blocks = near_blocks(kernel)
+        self.order = torch.cat([kernel.targets[:0], *blocks])  # block by block
+        self.ends = torch.tensor([len(block) for block in blocks], device=device).cumsum(0)
+        self.rows = [as_slice(kernel.targets[block]) for block in blocks]
+        self.weights_up = (weights[self.order] * (1 + 4 * UNIT)).float()
+        self.covered_down = _round_down(covered[self.order])
+        self.height = kernel.height(max(map(len, blocks), default=1))
+        self.tile = covered.new_empty(kernel.tile_bytes // 4, dtype=torch.float32)
+        self.parts = torch.full((len(blocks), m), torch.inf, device=device)
+        self.old = torch.ones((len(blocks), m), dtype=torch.bool, device=device)
         self.bounds = torch.full((m,), torch.inf, device=device)
         self.stage = torch.full((m,), STALE, dtype=torch.int8, device=device)
         self.started = False
@@ -90,96 +98,75 @@ class _Search:
             self._bound(self._promising(batch))
             batch *= 2
 
-    def _promising(self, size: int) -> Tensor:
-        """Stale candidates among those with the largest bounds, beyond all that are known better."""
-        known = self.bounds[self.stage != STALE].amax(dim=0) if bool(self.stage.any()) else -1.0
-        positions = self.bounds.topk(min(size, len(self.bounds))).indices
-        return positions[(self.stage[positions] == STALE) & (self.bounds[positions] >= known)]
-
     def add(self, position: int) -> None:
         """Lets a candidate cover its targets, never to be chosen again."""
         where, values = self._reached(position)
-        self.covered[where] = torch.maximum(self.covered[where], values)
-        self.covered_down[where] = _round_down(self.covered[where])
-        self.stage[:] = STALE
-        self.bounds[position] = -1
+        better = values > self.covered[self.order[where]]
+        where, values = where[better], values[better]
+        self.covered[self.order[where]] = values
+        self.covered_down[where] = _round_down(values)
+        changed = torch.searchsorted(self.ends, where, right=True).unique()
+        self.old[changed] = True
+        self.stage[(self.parts[changed] > 0).any(dim=0)] = STALE
+        self.parts[:, position], self.bounds[position], self.stage[position] = 0, -1, EXACT
+
+    def _promising(self, size: int) -> Tensor:
+        """Stale candidates among those with the largest bounds, beyond all that are known better."""
+        known = self.bounds.masked_fill(self.stage == STALE, -1).amax()
+        positions = self.bounds.topk(min(size, len(self.bounds))).indices
+        return positions[(self.stage[positions] == STALE) & (self.bounds[positions] >= known)]
 
     def _bound_all(self) -> None:
         self.started = True
         positions = torch.arange(len(self.bounds), device=self.bounds.device)
-        for block in _progress(positions.split(max(8192, self.rows.size)), self.kernel):
-            self._bound(block)
+        for part in _progress(positions.split(self.height), self.kernel):
+            self._bound(part)
 
     def _bound(self, positions: Tensor) -> None:
-        """Bounds of the gains for what is covered now; many rows at once pass by the cache."""
-        keep = len(positions) <= self.rows.size // 4 or self.rows.size == len(self.bounds)
-        for part in positions.split(self.kernel.height):
-            gains = torch.zeros(len(part), dtype=torch.float64, device=part.device)
-            for columns, values in self.rows.tiles(part) if keep else self.kernel.upper(part):
-                values.sub_(self.covered_down[columns]).clamp_(min=0)
-                gains += values @ self.weights_up[columns]
-            gains *= 1 + 2 * (COLUMNS + 16) * UNIT  # no sum was rounded down by more
-            self.bounds[part] = torch.minimum(self.bounds[part], gains.float())
-        self.stage[positions] = BOUND
+        """Smaller bounds: of all old parts above 0, the larger ones are computed anew."""
+        for some in positions.split(self.height):
+            parts, left = self.parts[:, some], self.kernel.left(some)
+            due = self.old[:, some] & (parts > 0)
+            mean = parts.masked_fill(~due, 0).sum(dim=0) / due.sum(dim=0)
+            now = due & (parts >= mean * (1 - 2**-20))
+            self.stage[some] = torch.where((due & ~now).any(dim=0), STALE, BOUND).to(torch.int8)
+            blocks, found = now.nonzero().unbind(1)
+            present, sizes = blocks.unique_consecutive(return_counts=True)
+            for i, which in zip(present.tolist(), found.split(sizes.tolist()), strict=True):
+                self._bound_part(i, some[which], left.some(which))
+            sums = self.parts[:, some].double().sum(dim=0)
+            self.bounds[some] = (sums * (1 + 2 * UNIT)).float()
+
+    def _bound_part(self, i: int, positions: Tensor, left: Left) -> None:
+        block = self._block(i)
+        values = self.kernel.upper(left, self.rows[i], out=self.tile)
+        values.sub_(self.covered_down[block]).clamp_(min=0)
+        gains = (values @ self.weights_up[block]).double()
+        gains *= 1 + 2 * (values.shape[1] + 16) * UNIT  # no sum was rounded down by more
+        self.parts[i, positions] = gains.float()
+        self.old[i, positions] = False
 
     def _settle(self, position: int) -> None:
         where, values = self._reached(position)
-        differences = values - self.covered[where]
+        differences = values - self.covered[self.order[where]]
         differences[differences < NOISE] = 0
-        self.bounds[position] = (differences * self.weights[where]).sum()
+        self.bounds[position] = (differences * self.weights[self.order[where]]).sum()
         self.stage[position] = EXACT
 
     def _reached(self, position: int) -> tuple[Tensor, Tensor]:
-        """The targets that a candidate can cover better, and its kernel values there."""
+        """The targets that a candidate can cover better, in blocks, and its kernel values there."""
         at = torch.tensor([position], device=self.bounds.device)
-        where = [
-            (values[0] > self.covered_down[columns]).nonzero().squeeze(1) + columns.start
-            for columns, values in self.rows.tiles(at)
-        ]
-        found = torch.cat([at[:0], *where])
-        return found, self.kernel.exact(position, found)
+        left, found = self.kernel.left(at), [at[:0]]
+        for i in (self.parts[:, position] > 0).nonzero().squeeze(1).tolist():
+            block = self._block(i)
+            values = self.kernel.upper(left, self.rows[i])[0]
+            found.append((values > self.covered_down[block]).nonzero().squeeze(1) + block.start)
+        where = torch.cat(found)
+        where = where[self.order[where].argsort()]  # sums must not depend on the blocks
+        return where, self.kernel.exact(position, self.order[where])
 
-
-class _RowCache:
-    """Rows of kernel bounds that were used last, in half of ``chunk_bytes``."""
-
-    def __init__(self, kernel: CoverKernel) -> None:
-        m, width, device = len(kernel.candidates), len(kernel.targets), kernel.targets.device
-        self.kernel = kernel
-        self.size = min(m, kernel.chunk_bytes // (8 * max(1, width)))
-        self.rows = torch.empty((self.size, width), device=device)
-        self.slot = torch.full((m,), -1, device=device)
-        self.owner = torch.full((self.size,), -1, device=device)
-        self.used = torch.zeros(self.size, dtype=torch.int64, device=device)
-        self.clock = 0
-
-    def tiles(self, positions: Tensor) -> Iterable[tuple[slice, Tensor]]:
-        """As ``CoverKernel.upper``, from the cache where so many rows fit into it."""
-        if len(positions) > self.size:
-            yield from self.kernel.upper(positions)
-            return
-        slots = self._slots(positions)
-        for columns in self.kernel.tiles(len(positions)):
-            yield columns, self.rows[slots, columns]
-
-    def _slots(self, positions: Tensor) -> Tensor:
-        self.clock += 1
-        missing = positions[self.slot[positions] < 0]
-        hits = self.slot[positions]
-        self.used[hits[hits >= 0]] = self.clock
-        if len(missing):
-            victims = self.used.topk(len(missing), largest=False).indices
-            owners = self.owner[victims]
-            self.slot[owners[owners >= 0]] = -1
-            self._load(missing, victims)
-        return self.slot[positions]
-
-    def _load(self, positions: Tensor, slots: Tensor) -> None:
-        self.slot[positions], self.owner[slots], self.used[slots] = slots, positions, self.clock
-        height = self.kernel.height
-        for part, into in zip(positions.split(height), slots.split(height), strict=True):
-            for columns, values in self.kernel.upper(part):
-                self.rows[into, columns] = values
+    def _block(self, i: int) -> slice:
+        return slice(int(self.ends[i - 1]) if i else 0, int(self.ends[i]))
 
 
 def _round_down(values: Tensor) -> Tensor:
@@ -187,5 +174,5 @@ def _round_down(values: Tensor) -> Tensor:
 
 
 def _progress(items: Iterable[T], kernel: CoverKernel) -> Iterable[T]:
-    work = len(kernel.candidates) * kernel.rows.numel()
+    work = len(kernel.candidates) * len(kernel.targets) * kernel.features.shape[1]
     return track(items, "greedy cover") if work > LONG else items

@@ -1,18 +1,19 @@
-"""Greedy k-center: exact picks from blocks of matrix products.
-
-Distances are computed in float64 as ‖a‖² + ‖b‖² − 2ab of centered points and compared in float32:
-neither the order of a sum nor the size of a chunk decides between items at equal distance.
-"""
-
-from collections.abc import Iterator
-from dataclasses import dataclass
+"""Greedy k-center: bounds from few centers for the pool, float64 for what decides a pick."""
 
 import torch
 from torch import Tensor
 
-ACTIVE = 4096  # items among which picks are made between two passes over the pool
-CPU_CHUNK_BYTES = 2**22  # stays in the cache: measured 3.5 times as fast as 256 MiB
-DUPLICATE = 1e-12  # squared distance over squared norms: below is rounding error
+from dal_toolbox.active_learning.strategies._kcenter_points import (
+    Points,
+    check_finite,
+    squared_distances,
+)
+from dal_toolbox.neighbors._sides import plain_float32
+
+ACTIVE = 256  # items among which picks are made between two looks at the pool
+LEADING = 1 / 8  # share of the items among which the largest are sought, as long as they are there
+SAMPLE = 2**14  # items that tell how large the values of the leading ones are
+STAGE = 256  # centers that an item meets before it is asked again whether it still matters
 
 
 def kcenter_greedy(
@@ -20,10 +21,10 @@ def kcenter_greedy(
 ) -> Tensor:
     """Picks, n times, the candidate farthest from all centers, which then is a center too.
 
-    Naive greedy passes over the pool once per pick. Here distances to the newest centers are
-    left out at first, which makes them upper bounds. The candidates with the largest bounds
-    are kept exact, and picks are made among them as long as the best of them is beyond all bounds
-    outside; then all new centers meet the whole pool in one matrix product. Same picks.
+    Naive greedy measures every distance from a candidate to a center. Here a candidate meets the
+    centers in stages, and its distance from those it has met is an upper bound: once that is
+    less than the distances of the picks, the other centers are spared. Bounds are float32
+    products made larger by their error, what decides a pick is float64. Same picks.
 
     Args:
         features: The whole pool. Shape: (N, d).
@@ -39,105 +40,130 @@ def kcenter_greedy(
     Raises:
         ValueError: Features of candidates are not finite.
     """
-    points = Points(features, candidates, chunk_bytes)
-    picks = torch.empty(0, dtype=torch.int64, device=features.device)  # positions in candidates
-    distances = torch.full((len(candidates),), torch.inf, device=features.device)
-    if len(centers):
-        points.shorten(distances, centers)
-    while len(picks) < n:
-        if len(centers) == len(picks) == 0:
-            new = points.distances_to_mean().argmin().unsqueeze(0)
-        else:
-            new = _pick_in_block(points, distances, n - len(picks))
-        picks = torch.cat([picks, new])
-        if len(picks) < n:
-            points.shorten(distances, candidates[new])
-            distances[new] = -1  # never again
-    return candidates[picks]
+    if n == 0:
+        return candidates[:0]
+    with plain_float32():
+        points = Points(features, candidates, chunk_bytes)
+        first = points.nearest_to_mean() if len(centers) == 0 else candidates[:0]  # a position
+        end = len(centers) + n
+        bounds = Bounds(points, torch.cat([centers, candidates[first]]))
+        bounds.values[first] = -1  # never again
+        while len(bounds.centers) < end:
+            bounds.pick(end - len(bounds.centers))
+    return bounds.centers[end - n :]
 
 
-def _pick_in_block(points: "Points", distances: Tensor, n: int) -> Tensor:
-    """As many picks as the items with the largest distances can settle: at least one."""
-    active, bound, first = _largest(distances, points.block_size)
-    rows = points.rows(active) - points.mean  # (a, d)
-    squares = rows.square().sum(dim=1)
-    current = distances[active]
-    picks: list[int] = []
-    while len(picks) < n:
-        best = int(current.argmax())
-        beyond = current[best] > bound or (current[best] == bound and active[best] < first)
-        if not beyond:
-            break
-        picks.append(best)
-        new = _squared_distances(rows, squares, rows[[best]], squares[[best]]).squeeze(1)
-        current = torch.minimum(current, new)
-        current[best] = -1
-    return active[picks]
+class Bounds:
+    """Upper bounds of the squared distances of m candidates from the nearest center.
 
-
-def _largest(distances: Tensor, size: int) -> tuple[Tensor, float, int]:
-    """The ``size`` positions with the largest distances, ascending; the lowest among equals.
-
-    Also the largest distance left out, and the first position left out that has it.
+    Args:
+        points: The candidates.
+        centers: Indices of at least one center; picks are appended.
     """
-    everything = torch.arange(len(distances), device=distances.device)
-    if len(distances) <= size:
-        return everything, -1.0, -1
-    limit = distances.topk(size).values[-1]
-    above = distances > limit
-    equal = (distances == limit).nonzero().squeeze(1)
-    taken = above.index_fill(0, equal[: size - int(above.sum())], True)
-    rest = everything[~taken]
-    bound = distances[rest].max()
-    return everything[taken], float(bound), int(rest[distances[rest] == bound][0])
+
+    def __init__(self, points: Points, centers: Tensor) -> None:
+        everything = torch.arange(len(points.candidates), device=centers.device)
+        self.points = points
+        self.centers = centers
+        self.values = torch.full_like(everything, torch.inf, dtype=torch.float32)
+        self.met = torch.zeros_like(everything, dtype=torch.int32)  # so many of the first centers
+        self.exact = torch.zeros_like(self.met)  # so many of them in float64
+        self._leading, self._threshold = everything[:0], -torch.inf
+        self._meet_stage(everything)
+
+    def pick(self, n: int) -> None:
+        """As many picks as the items with the largest distances can settle: 1 to n."""
+        active, bound, first = self._farthest()
+        rows = check_finite(self.points.rows(active, torch.float64))
+        squares = rows.square().sum(dim=1)
+        current = self.values[active]
+        picks: list[int] = []
+        while len(picks) < n:
+            best = int(current.argmax())
+            beyond = current[best] > bound or (current[best] == bound and active[best] < first)
+            if not beyond:
+                break
+            picks.append(best)
+            new = squared_distances(rows, squares, rows[[best]], squares[[best]]).squeeze(1)
+            current = torch.minimum(current, new)
+            current[best] = -1  # never again
+        self.centers = torch.cat([self.centers, self.points.candidates[active[picks]]])
+        self.values[active] = current
+        self.met[active] = self.exact[active] = len(self.centers)
+
+    def _farthest(self) -> tuple[Tensor, float, int]:
+        """What ``largest`` gives, when these items have met all centers in float64."""
+        size = self.points.block_size(ACTIVE)
+        wide, widest = 16 * size, max(16 * size, len(self.values) // 16)
+        while True:
+            leading = self._lead(size)
+            stale = self._stale(leading, size, wide)
+            if len(stale):
+                self._meet_stage(stale)
+                wide = min(2 * wide, widest)
+                continue
+            active, bound, first = largest(self.values[leading], size)
+            active, first = leading[active], int(leading[first]) if first >= 0 else -1
+            unsure = active[self.exact[active] < len(self.centers)]
+            if not len(unsure):
+                return active, bound, first
+            self._meet_exactly(unsure)
+
+    def _stale(self, leading: Tensor, size: int, most: int) -> Tensor:
+        """Of those that have not met all centers, the largest that may be among the ``size`` largest."""
+        values = self.values[leading]
+        fresh = self.met[leading] == len(self.centers)
+        known = values[fresh]
+        floor = known.topk(size).values[-1] if len(known) >= size else -1
+        stale = (~fresh & (values > floor)).nonzero().squeeze(1)  # equals are seen to in float64
+        if len(stale) > most:
+            stale = stale[values[stale].topk(most, sorted=False).indices].sort().values
+        return leading[stale]
+
+    def _lead(self, k: int) -> Tensor:
+        """Ascending positions that hold the k largest values, and all that equal the least of them.
+
+        Values only fall: what was below a threshold stays there.
+        """
+        if int((self.values[self._leading] >= self._threshold).sum()) <= k:
+            sample = self.values[:: max(1, len(self.values) // SAMPLE)]
+            share = min(1.0, max(LEADING, 4 * k / len(self.values)))
+            self._threshold = float(sample.sort().values[int((1 - share) * len(sample))])
+            self._leading = (~(self.values < self._threshold)).nonzero().squeeze(1)
+            if len(self._leading) <= k:
+                self._threshold = -torch.inf
+                self._leading = torch.arange(len(self.values), device=self.values.device)
+        return self._leading
+
+    def _meet_stage(self, positions: Tensor) -> None:
+        stages = self.met[positions] // STAGE
+        for stage in stages.unique().tolist():
+            group = positions[stages == stage]
+            start, stop = int(self.met[group].min()), (stage + 1) * STAGE
+            self.points.shorten(self.values, group, self.centers[start:stop], torch.float32)
+            self.met[group] = min(stop, len(self.centers))
+
+    def _meet_exactly(self, positions: Tensor) -> None:
+        met = self.exact[positions]
+        for start in met.unique().tolist():
+            group = positions[met == start]
+            self.points.shorten(self.values, group, self.centers[start:], torch.float64)
+        self.met[positions] = self.exact[positions] = len(self.centers)
 
 
-@dataclass
-class Points:
-    """The candidates, in float64 chunk by chunk."""
+def largest(values: Tensor, size: int) -> tuple[Tensor, float, int]:
+    """The ``size`` positions with the largest values, ascending; the lowest among equals.
 
-    features: Tensor  # (N, d)
-    candidates: Tensor  # (m,)
-    chunk_bytes: int
-
-    def __post_init__(self) -> None:
-        sums = torch.stack([x.sum(dim=0) for _, x in self.chunks()])
-        self.mean = sums.sum(dim=0) / max(1, len(self.candidates))
-        if not torch.isfinite(self.mean).all():
-            raise ValueError("the features of the pool hold NaN or infinity")
-
-    @property
-    def block_size(self) -> int:
-        return min(ACTIVE, max(1, self.chunk_bytes // (32 * self.features.shape[1])))
-
-    def rows(self, positions: Tensor) -> Tensor:
-        return self.features[self.candidates[positions]].double()
-
-    def chunks(self, width: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Positions and rows, with room for ``width`` more numbers in each row."""
-        device = self.features.device
-        room = min(self.chunk_bytes, CPU_CHUNK_BYTES) if device.type == "cpu" else self.chunk_bytes
-        size = max(1, room // (16 * (self.features.shape[1] + width)))
-        positions = torch.arange(len(self.candidates), device=device)
-        for part in positions.split(size):
-            yield part, self.rows(part)
-
-    def shorten(self, distances: Tensor, centers: Tensor) -> None:
-        """Lowers the squared distances (m,) by new centers, indices (c,), in place."""
-        for indices in centers.split(1024):
-            block = self.features[indices].double() - self.mean
-            squares = block.square().sum(dim=1)
-            for part, x in self.chunks(len(block)):
-                x -= self.mean
-                new = _squared_distances(x, x.square().sum(dim=1), block, squares)
-                distances[part] = torch.minimum(distances[part], new.amin(dim=1))
-
-    def distances_to_mean(self) -> Tensor:
-        return torch.cat([(x - self.mean).square().sum(dim=1).float() for _, x in self.chunks()])
-
-
-def _squared_distances(a: Tensor, aa: Tensor, b: Tensor, bb: Tensor) -> Tensor:
-    """‖a‖² + ‖b‖² − 2ab in float64, rounded to float32. Shape: (len(a), len(b))."""
-    norms = aa[:, None] + bb
-    squared = norms - 2 * a @ b.T
-    return squared.masked_fill_(squared < DUPLICATE * norms, 0.0).float()
+    Also the largest value left out, and the first position left out that has it if it is among
+    the values taken too (-1 otherwise).
+    """
+    if len(values) <= size:
+        return torch.arange(len(values), device=values.device), -1.0, -1
+    top, positions = values.topk(size + 1)
+    limit, bound = top[-2], top[-1]
+    if bound < limit:
+        return positions[:-1].sort().values, float(bound), -1
+    above = (values > limit).nonzero().squeeze(1)
+    equal = (values == limit).nonzero().squeeze(1)
+    room = size - len(above)
+    return torch.cat([above, equal[:room]]).sort().values, float(bound), int(equal[room])

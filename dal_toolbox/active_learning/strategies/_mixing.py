@@ -1,15 +1,22 @@
 """How far an item must move toward an anchor until its predicted class changes."""
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dal_toolbox.active_learning.strategies._critical import CriticalBounds
 from dal_toolbox.classifiers import Classifier
 from dal_toolbox.progress import log
 
+Inputs = Callable[[np.ndarray], Tensor]  # z of positions (m,), (m, d)
+
+ROWS = 8192  # of one call of the classifier
 PROBE = 64  # items that tell whether weights and logits belong together
+CACHED = 2**18  # numbers of a part of a block: its temporaries stay in the cache
 NOISE = 1e-12  # smaller differences of slopes are rounding errors
 
 
@@ -20,8 +27,13 @@ class Head(Protocol):
         """Features (n, d) as z, float64. Shape: (n, d)."""
         ...
 
-    def changes(self, z: Tensor, anchors: Tensor, epsilon: float) -> Tensor:
-        """Whether a move of length ε ‖z* − z‖ changes the class, for some anchor z*. Shape: (n,)."""
+    def growing(
+        self, inputs: Inputs, n: int, anchors: Tensor, epsilons: Iterable[float]
+    ) -> Iterator[np.ndarray]:
+        """For each ε, in ascending order, which of n items change their class. Shapes: (n,).
+
+        An item changes if a move of length ε ‖z* − z‖ does it, for some anchor z*.
+        """
         ...
 
 
@@ -54,8 +66,21 @@ class LinearHead:
     def logits(self, z: Tensor) -> Tensor:
         return z @ self.weight + self.bias
 
-    def changes(self, z: Tensor, anchors: Tensor, epsilon: float) -> Tensor:
-        return self.critical(z, anchors) < epsilon
+    def growing(
+        self, inputs: Inputs, n: int, anchors: Tensor, epsilons: Iterable[float]
+    ) -> Iterator[np.ndarray]:
+        bounds = CriticalBounds(self.weight, self.bias, anchors)
+        low, high = np.empty((2, n))
+        size = max(1, CACHED // max(self.weight.shape))
+        for start in range(0, n, size):
+            part = np.arange(start, min(start + size, n))
+            low[part], high[part] = (bound.cpu().numpy() for bound in bounds(inputs(part)))
+        for epsilon in epsilons:
+            doubtful = np.flatnonzero((low < epsilon) & (high >= epsilon))
+            for start in range(0, len(doubtful), size):
+                part = doubtful[start : start + size]
+                low[part] = high[part] = self.critical(inputs(part), anchors).cpu().numpy()
+            yield high < epsilon
 
     def critical(self, z: Tensor, anchors: Tensor) -> Tensor:
         """The ε beyond which the class changes; inf: never. Shape: (n,).
@@ -88,7 +113,19 @@ class AnyHead:
     def inputs(self, features: Tensor) -> Tensor:
         return features.double()
 
+    def growing(
+        self, inputs: Inputs, n: int, anchors: Tensor, epsilons: Iterable[float]
+    ) -> Iterator[np.ndarray]:
+        change = np.zeros(n, dtype=bool)
+        for epsilon in epsilons:
+            rest = np.flatnonzero(~change)
+            for start in range(0, len(rest), ROWS):
+                part = rest[start : start + ROWS]
+                change[part] = self.changes(inputs(part), anchors, epsilon).cpu().numpy()
+            yield change
+
     def changes(self, z: Tensor, anchors: Tensor, epsilon: float) -> Tensor:
+        """Shape: (n,)."""
         predicted = self.classifier.logits(z.float()).argmax(dim=1)
         gradient = self._direction(z, predicted) if self.differentiable else None
         change = torch.zeros_like(predicted, dtype=torch.bool)

@@ -1,15 +1,19 @@
 """The radius of balls that are pure in pseudo-labels (Yehuda et al., 2022, section 3.2)."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from dal_toolbox.neighbors import kmeans, knn
+from dal_toolbox.active_learning.strategies._distances import Distances
+from dal_toolbox.neighbors import kmeans, plain_float32
 from dal_toolbox.progress import log
 
 QUERIES = 20_000  # balls that purity is measured on; the error of their share is 0.0015 at 0.95
 KMEANS_POINTS = 50_000  # items that train the clusters, at least
 WIDEST = 2.0  # distance of opposite unit vectors
+HEIGHT, WIDTH = 512, 1024  # of a tile that stays in the cache
 
 
 def pure_radius(
@@ -36,55 +40,87 @@ def pure_radius(
         log.info("purity is measured on %s of %s balls", f"{QUERIES:,}", f"{len(x):,}")
         drawn = np.sort(rng.choice(len(x), QUERIES, replace=False))
         queries = torch.from_numpy(drawn).to(x.device)
-    distances = first_impure(x, clusters.assignments, queries, chunk_bytes=chunk_bytes)
-    impure = distances.sort().values
-    radius = impure[min(int((1 - purity) * len(impure) + 1e-9), len(impure) - 1)]
+    rank = min(int((1 - purity) * len(queries) + 1e-9), len(queries) - 1)
+    distances = first_impure(x, clusters.assignments, queries, rank=rank, chunk_bytes=chunk_bytes)
+    radius = distances.sort().values[rank]
     if radius.isinf():
         return WIDEST
     # One step down, for the distances were rounded to float32: the ball stays pure.
     return float(torch.nextafter(radius, torch.zeros_like(radius)))
 
 
-def first_impure(x: Tensor, clusters: Tensor, queries: Tensor, *, chunk_bytes: int) -> Tensor:
+def first_impure(
+    x: Tensor, clusters: Tensor, queries: Tensor, *, rank: int | None = None, chunk_bytes: int
+) -> Tensor:
     """Distance of items to the nearest item of another cluster; inf if there is none.
 
-    Items in order of their cluster are halved again and again: each half looks for neighbors in the
-    other one, so that every pair of clusters meets once and no distance is computed twice.
+    The smallest bound leads to an item, whose distance is measured. Items with a bound below that
+    are measured next, for queries that can be among the ``rank`` + 1 nearest.
 
     Args:
-        x: Shape: (n, d).
+        x: Float32. Shape: (n, d).
         clusters: Shape: (n,), from 0.
-        queries: Positions of the items that are asked for, ascending. Shape: (q,).
+        queries: Positions of the items that are asked for. Shape: (q,).
+        rank: Larger distances than the one that is ``rank``-th (from 0) may be too large.
         chunk_bytes: Bound of the working memory.
 
     Returns:
         Float32. Shape: (q,).
     """
-    order = clusters.argsort(stable=True)
-    keys = x[order]
-    asked = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    asked[queries] = True
-    rows = asked[order].nonzero().squeeze(1)  # positions of the queries in keys
-    nearest = torch.full((len(x),), torch.inf, device=x.device)
-    ends = torch.bincount(clusters).cumsum(0).tolist()
-    _halve(keys, rows, nearest, [0, *ends], chunk_bytes)
-    result = torch.empty_like(nearest)
-    result[order] = nearest
-    return result[queries]
+    search = _Search(x, clusters, chunk_bytes)
+    places = clusters[queries].argsort(stable=True)
+    rows = queries[places]
+    with plain_float32():
+        least, squared = search.first(rows)
+        last = squared.sort().values[-1 if rank is None else rank]
+        near = ((least <= last) & squared.isfinite()).nonzero().squeeze(1)
+        squared[near] = search.nearest(rows[near], squared[near])
+    result = torch.empty(len(queries), device=x.device)
+    result[places] = squared.sqrt().float()
+    return result
 
 
-def _halve(
-    keys: Tensor, rows: Tensor, nearest: Tensor, bounds: list[int], chunk_bytes: int
-) -> None:
-    """Lowers ``nearest`` by the distances between clusters; cluster j is bounds[j] : bounds[j + 1]."""
-    if len(bounds) < 3:
-        return
-    middle = len(bounds) // 2
-    first, split, last = bounds[0], bounds[middle], bounds[-1]
-    for mine, other in (((first, split), (split, last)), ((split, last), (first, split))):
-        some = rows[(rows >= mine[0]) & (rows < mine[1])]
-        if len(some) and other[0] < other[1]:
-            found = knn(keys[some], keys[slice(*other)], 1, chunk_bytes=chunk_bytes)
-            nearest[some] = torch.minimum(nearest[some], found.distances.squeeze(1))
-    _halve(keys, rows, nearest, bounds[: middle + 1], chunk_bytes)
-    _halve(keys, rows, nearest, bounds[middle:], chunk_bytes)
+class _Search:
+    """Distances between items of different clusters, tile by tile."""
+
+    def __init__(self, x: Tensor, clusters: Tensor, chunk_bytes: int) -> None:
+        self.clusters = clusters
+        self.order = clusters.argsort(stable=True)
+        self.distances = Distances(x, chunk_bytes)
+
+    def first(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The smallest bound (q,), and the squared distance of an item that has it (q,)."""
+        least = torch.full(rows.shape, torch.inf, device=rows.device)
+        item = rows.clone()
+        for where, columns, masked in self._tiles(rows):
+            bounds = self.distances.lower(rows[where], columns)
+            if masked is not None:
+                bounds.masked_fill_(masked, torch.inf)
+            smallest = bounds.amin(dim=1)
+            better = (smallest < least[where]).nonzero().squeeze(1)
+            least[where][better] = smallest[better]
+            item[where][better] = columns[bounds[better].argmin(dim=1)]
+        squared = self.distances.exact(rows, item)
+        return least, squared.masked_fill_(least.isinf(), torch.inf)
+
+    def nearest(self, rows: Tensor, squared: Tensor) -> Tensor:
+        """The smallest squared distances (q,), none larger than those known."""
+        squared = squared.clone()
+        for where, columns, masked in self._tiles(rows):
+            limits = squared[where]
+            row, column, _ = self.distances.below(rows[where], columns, limits, masked)
+            measured = self.distances.exact(rows[where][row], columns[column])
+            limits.scatter_reduce_(0, row, measured, "amin")
+        return squared
+
+    def _tiles(self, rows: Tensor) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+        """Slices of rows, columns, and pairs of one cluster if there are any."""
+        for start in range(0, len(rows), HEIGHT):
+            where = slice(start, start + HEIGHT)
+            mine = self.clusters[rows[where]]  # ascending, as those of the columns
+            for columns in self.order.split(WIDTH):
+                other = self.clusters[columns]
+                if mine[-1] < other[0] or other[-1] < mine[0]:
+                    yield where, columns, None
+                elif not mine[0] == mine[-1] == other[0] == other[-1]:
+                    yield where, columns, mine[:, None] == other

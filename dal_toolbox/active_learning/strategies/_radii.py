@@ -25,53 +25,57 @@ def covered_share(
     return covered, float(covered.double().mean())
 
 
-def pure_radii(
-    x: Tensor,
-    labels: Tensor,
-    centers: Tensor,
-    *,
-    purity: float,
-    max_radius: float,
-    resolution: float,
-    chunk_bytes: int,
-) -> Tensor:
+def pure_radii(share: Tensor, purity: float, max_radius: float) -> Tensor:
     """Bisects, for every center, the radius at which its open ball falls below a purity.
 
-    The purity of a ball is the share of its items, center included, with the label of the center.
-    From (0, ``max_radius``), the half with the limit is kept until it is no longer than
-    ``resolution``; its middle is the radius. All radii that bisection can meet form a grid, so one pass
-    over the distances counts the items of every ball it may ask for.
+    From (0, ``max_radius``), the half with the limit is kept until it is a cell of the grid; its
+    middle is the radius.
 
     Args:
-        x: Shape: (n, d).
-        labels: Of all items, known or predicted. Shape: (n,).
-        centers: Positions in x. Shape: (c,).
+        share: As of ``ball_purities``. Shape: (c, 2^s).
         purity: Of an acceptable ball.
         max_radius: Upper bound of a radius.
-        resolution: Length at which bisection ends.
-        chunk_bytes: Bound of the working memory.
 
     Returns:
         Float64. Shape: (c,).
     """
-    steps = 0
-    while max_radius / 2**steps > resolution:
-        steps += 1
-    cells = 2**steps
-    share = _purities(x, labels, centers, max_radius, cells, chunk_bytes)  # (c, cells)
-    low = torch.zeros(len(centers), dtype=torch.int64, device=x.device)
-    width = cells
-    for _ in range(steps):
+    low = torch.zeros(len(share), dtype=torch.int64, device=share.device)
+    width = cells = share.shape[1]
+    while width > 1:
         width //= 2
         pure = share.gather(1, (low + width - 1)[:, None]).squeeze(1) >= purity
         low += pure * width
     return (low.double() + 0.5) * max_radius / cells
 
 
-def _purities(
-    x: Tensor, labels: Tensor, centers: Tensor, max_radius: float, cells: int, chunk_bytes: int
+def ball_purities(
+    x: Tensor,
+    labels: Tensor,
+    centers: Tensor,
+    *,
+    max_radius: float,
+    resolution: float,
+    chunk_bytes: int,
 ) -> Tensor:
-    """Purity of the balls of radius j · max_radius / cells, j = 1, …, cells. Shape: (c, cells)."""
+    """Purity of balls of all radii that bisection can meet: j · max_radius / 2^s, j = 1, …, 2^s.
+
+    The purity of a ball is the share of its items, center included, with the label of the center.
+    One pass over the distances counts the items of every ball.
+
+    Args:
+        x: Shape: (n, d).
+        labels: Of all items, known or predicted. Shape: (n,).
+        centers: Positions in x. Shape: (c,).
+        max_radius: Largest radius.
+        resolution: The cells of the grid are not longer than this, and at most half as short.
+        chunk_bytes: Bound of the working memory.
+
+    Returns:
+        Float64. Shape: (c, 2^s).
+    """
+    cells = 1
+    while max_radius / cells > resolution:
+        cells *= 2
     edges = (torch.arange(1, cells + 1, device=x.device).double() * max_radius / cells).square()
     counts = torch.zeros((2, len(centers), cells + 1), dtype=torch.int64, device=x.device)
     for rows, columns, squared in _tiles(x, centers, chunk_bytes):

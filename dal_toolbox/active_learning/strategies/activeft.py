@@ -2,16 +2,17 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._blocks import rows_of
-from dal_toolbox.active_learning.strategies._lloyd import ENTRIES, nearest_center
+from dal_toolbox.active_learning.strategies._pool import rows_of, unit_rows
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
-from dal_toolbox.neighbors import knn
+from dal_toolbox.neighbors import knn, nearest_center, squared_distances
 from dal_toolbox.progress import log, track
 
 BLOCK = 2**16  # candidates that are searched at a time
+ENTRIES = 2**20  # of a block of numbers in float64; fixed, so that chunk_bytes cannot change a sum
 
 
 @STRATEGIES.register("activeft")
@@ -25,8 +26,8 @@ class ActiveFT(QueryStrategy):
     Then each in turn takes the nearest unlabeled item that is not taken yet, the lowest index among
     equals. Needs no classifier. A method for the first batch; deviation for later ones: labeled
     items are points that stay where they are. Another deviation: above ``batch_size`` items, every
-    iteration sees a random subset of that size. O(batch_size·(L + n)·d) an iteration, O(N·n·d)
-    to find the items.
+    iteration sees a random subset of that size. O((batch_size + L + n)·n·d) an iteration, O(N·L·d)
+    once for the distances to labeled items, and O(N·n·d) to find the items.
 
     Args:
         temperature: τ.
@@ -58,81 +59,94 @@ class ActiveFT(QueryStrategy):
         check_size(context, n)
         if n == 0:
             return np.empty(0, np.int64)
-        start = context.rng.choice(context.unlabeled, n, replace=False)
-        return nearest_distinct(
-            context, self.move(context, _rows(context, start).astype(np.float64))
-        )
+        start = unit_rows(context, context.rng.choice(context.unlabeled, n, replace=False))
+        return nearest_distinct(context, self.move(context, start.double()))
 
-    def move(self, context: QueryContext, points: np.ndarray) -> np.ndarray:
-        """The points (n, d) where the optimization leaves them."""
-        fixed = _rows(context, context.labeled).astype(np.float64)
+    def move(self, context: QueryContext, points: Tensor) -> Tensor:
+        """The points (n, d), float64, where the optimization leaves them."""
+        fixed = unit_rows(context, context.labeled).double()
         size = len(context.features)
-        everything = np.arange(size)
         sampled = size > self.batch_size
         if sampled:
             log.info("ActiveFT: an iteration sees %d of %d items", self.batch_size, size)
-        items = np.empty(0) if sampled else _rows(context, everything)
-        first, second = np.zeros_like(points), np.zeros_like(points)  # moments
+        batch = np.arange(size)
+        items = points if sampled else unit_rows(context, batch)
+        known = torch.full((size,), float("nan"), dtype=torch.float64, device=points.device)
+        first, second = torch.zeros_like(points), torch.zeros_like(points)  # moments
         steps = range(1, self.num_iterations + 1)
         for step in track(steps, "ActiveFT") if sampled else steps:
             if sampled:
-                batch = context.rng.choice(size, self.batch_size, replace=False, shuffle=False)
-                items = _rows(context, np.sort(batch))
-            gradient = attraction(items, fixed, points) + repulsion(fixed, points, self.temperature)
+                batch = np.sort(context.rng.choice(size, self.batch_size, False, shuffle=False))
+                items = unit_rows(context, batch)
+            to_fixed = distances_to_fixed(items, fixed, known, rows_of(context, batch))
+            gradient = attraction(items, points, to_fixed)
+            gradient += repulsion(fixed, points, self.temperature)
             gradient = gradient / self.temperature
-            gradient -= (gradient * points).sum(axis=1, keepdims=True) * points  # of a cosine
+            gradient -= (gradient * points).sum(dim=1, keepdim=True) * points  # of a cosine
             first = 0.9 * first + 0.1 * gradient
             second = 0.999 * second + 0.001 * gradient * gradient
             # Adam's 1e-8 keeps rounding errors of float64 from becoming steps.
-            change = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
-            points = _unit(points - self.learning_rate * change)
+            change = first / (1 - 0.9**step) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+            points = F.normalize(points - self.learning_rate * change, dim=1, eps=1e-30)
         return points
 
 
-def attraction(items: np.ndarray, fixed: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Gradient of −mean_i max_j cos(xᵢ, θⱼ), where j runs over fixed and moving points.
+def distances_to_fixed(items: Tensor, fixed: Tensor, known: Tensor, rows: Tensor) -> Tensor:
+    """Squared distances to the nearest point that stays, each computed once.
 
     Args:
         items: x. Shape: (m, d).
         fixed: Points that stay. Shape: (L, d).
-        points: Those that move. Shape: (n, d).
+        known: Of all items; NaN where not known yet, which this fills in. Shape: (N,).
+        rows: Where the items are among all. Shape: (m,).
     """
-    everything = np.concatenate([fixed, points])
-    gradient = np.zeros_like(everything)
-    nearest = nearest_center(items, everything)
-    rows = -(-ENTRIES // items.shape[1])
-    for begin in range(0, len(items), rows):
-        owner = nearest[begin : begin + rows]
-        counts = np.bincount(owner, minlength=len(everything))
-        block = items[begin : begin + rows].astype(np.float64)[owner.argsort(kind="stable")]
-        used = counts > 0
-        starts = (counts.cumsum() - counts)[used]
-        gradient[used] -= np.add.reduceat(block, starts, axis=0)
-    return gradient[len(fixed) :] / len(items)
+    if len(fixed) == 0:
+        return known.new_full((len(rows),), float("inf"))
+    new = known[rows].isnan()
+    if new.any():
+        unseen = items[new]
+        known[rows[new]] = squared_distances(unseen, fixed, nearest_center(unseen, fixed))
+    return known[rows]
 
 
-def repulsion(fixed: np.ndarray, points: np.ndarray, temperature: float) -> np.ndarray:
+def attraction(items: Tensor, points: Tensor, to_fixed: Tensor) -> Tensor:
+    """Gradient of −mean_i max_j cos(xᵢ, θⱼ), where j runs over fixed and moving points.
+
+    Args:
+        items: x. Shape: (m, d).
+        points: Those that move. Shape: (n, d).
+        to_fixed: Squared distances to the nearest of those that stay, which win ties. Shape: (m,).
+    """
+    nearest = nearest_center(items, points)
+    attracted = squared_distances(items, points, nearest) < to_fixed
+    nearest = nearest.where(attracted, len(points))
+    gradient = points.new_zeros((len(points) + 1, points.shape[1]))
+    size = -(-ENTRIES // items.shape[1])
+    for owner, block in zip(nearest.split(size), items.split(size), strict=True):
+        gradient.index_add_(0, owner, block.double(), alpha=-1)
+    return gradient[:-1] / len(items)
+
+
+def repulsion(fixed: Tensor, points: Tensor, temperature: float) -> Tensor:
     """Gradient of τ mean_j log Σ_{k≠j} exp(cos(θⱼ, θₖ) / τ) with respect to the moving points."""
-    everything = np.concatenate([fixed, points])
-    gradient = np.zeros_like(everything)
+    everything = torch.cat([fixed, points])
+    gradient = torch.zeros_like(points)
     if len(everything) == 1:
         return gradient
-    rows = -(-ENTRIES // len(everything))
-    for begin in range(0, len(points), rows):
-        block = points[begin : begin + rows]
+    size = -(-ENTRIES // len(everything))
+    for begin in range(0, len(points), size):
+        block = points[begin : begin + size]
         cosines = block @ everything.T  # (b, L + n)
-        own = np.arange(len(block))
-        cosines[own, len(fixed) + begin + own] = -np.inf
-        share = np.exp((cosines - cosines.max(axis=1, keepdims=True)) / temperature)
-        share /= share.sum(axis=1, keepdims=True)
-        gradient[len(fixed) + begin : len(fixed) + begin + len(block)] += share @ everything
-        gradient += share.T @ block
-    return gradient[len(fixed) :] / len(points)
+        cosines.diagonal(len(fixed) + begin)[: len(block)] = float("-inf")
+        share = cosines.div_(temperature).softmax(dim=1)
+        gradient[begin : begin + len(block)] += share @ everything
+        gradient.addmm_(share[:, len(fixed) :].T, block)
+    return gradient / len(points)
 
 
-def nearest_distinct(context: QueryContext, points: np.ndarray) -> np.ndarray:
+def nearest_distinct(context: QueryContext, points: Tensor) -> np.ndarray:
     """For each point in turn the nearest unlabeled item that is still free. Shape: (n,)."""
-    queries = torch.from_numpy(points.astype(np.float32)).to(context.normalized.device)
+    queries = points.float()
     picks: dict[int, None] = {}  # in order, and quick to ask
     k = 1
     while len(picks) < len(points):
@@ -151,7 +165,7 @@ def _nearest(context: QueryContext, queries: Tensor, k: int) -> np.ndarray:
     distances = np.empty((len(queries), 0), np.float32)
     for begin in range(0, len(context.unlabeled), BLOCK):
         part = context.unlabeled[begin : begin + BLOCK]
-        keys = context.normalized[rows_of(context, part)]
+        keys = unit_rows(context, part)
         found = knn(queries, keys, min(k, len(part)), chunk_bytes=context.chunk_bytes)
         indices = np.hstack([indices, part[found.indices.cpu().numpy()]])
         distances = np.hstack([distances, found.distances.cpu().numpy()])
@@ -159,12 +173,3 @@ def _nearest(context: QueryContext, queries: Tensor, k: int) -> np.ndarray:
         indices = np.take_along_axis(indices, order, axis=1)
         distances = np.take_along_axis(distances, order, axis=1)
     return indices
-
-
-def _rows(context: QueryContext, indices: np.ndarray) -> np.ndarray:
-    return context.normalized[rows_of(context, indices)].cpu().numpy()
-
-
-def _unit(points: np.ndarray) -> np.ndarray:
-    norms = np.sqrt((points * points).sum(axis=1, keepdims=True))
-    return points / np.maximum(norms, 1e-30)  # zero stays zero

@@ -4,10 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dal_toolbox.active_learning.context import ROWS, QueryContext
-from dal_toolbox.active_learning.strategies._blocks import fitted, rows_of
+from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._cluster_pick import cluster_pick, fill_at_random
 from dal_toolbox.active_learning.strategies._mixing import Head, head_of
+from dal_toolbox.active_learning.strategies._pool import rows_of
+from dal_toolbox.active_learning.strategies._predictions import fitted
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.progress import log
 
@@ -27,8 +28,8 @@ class AlfaMix(QueryStrategy):
 
     The product α(z* − z) = ε ‖z* − z‖ ∇ / ‖∇‖ needs no division; so a feature in which z* and z
     agree moves as it does in the limit, while the authors' code leaves it. And all anchors lie on
-    one ray: for a linear head the length at which the prediction changes is solved for,
-    O(N·d·C). Any other classifier that torch can differentiate is asked with each anchor,
+    one ray: for a linear head the length at which the prediction changes is solved for, once,
+    in float32, and in float64 where rounding could decide; O(N·d·C). Any other classifier that torch can differentiate is asked with each anchor,
     C predictions of an item for each ε; if it has no gradient, items are moved by the same length
     straight toward z*.
 
@@ -54,14 +55,12 @@ class AlfaMix(QueryStrategy):
         head = head_of(fitted(context), context.features)
         anchors = class_means(head, context)
         caps = np.minimum(self.epsilon * np.arange(1, np.ceil(1 / self.epsilon) + 1), 1.0)
-        change = np.zeros(len(context.unlabeled), dtype=bool)
-        for epsilon in caps / context.features.shape[1] ** 0.5:
-            rest = np.flatnonzero(~change)
-            parts = [np.empty(0, dtype=bool)]
-            for indices in np.split(context.unlabeled[rest], range(ROWS, len(rest), ROWS)):
-                z = head.inputs(context.features[rows_of(context, indices)])
-                parts.append(head.changes(z, anchors, float(epsilon)).cpu().numpy())
-            change[rest] = np.concatenate(parts)
+        epsilons = (caps / context.features.shape[1] ** 0.5).tolist()
+
+        def inputs(positions: np.ndarray) -> Tensor:
+            return head.inputs(context.features[rows_of(context, context.unlabeled[positions])])
+
+        for change in head.growing(inputs, len(context.unlabeled), anchors, epsilons):
             if change.sum() > n:
                 break
         return change

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._fisher import forward_backward
-from dal_toolbox.active_learning.strategies._predictions import blocks
+from dal_toolbox.active_learning.strategies._fisher import ROWS
+from dal_toolbox.active_learning.strategies._fisher_pool import forward_backward
+from dal_toolbox.active_learning.strategies._pool import restricted
+from dal_toolbox.active_learning.strategies._predictions import logit_blocks
 from dal_toolbox.active_learning.strategies.base import (
     STRATEGIES,
     QueryStrategy,
@@ -16,11 +18,9 @@ from dal_toolbox.active_learning.strategies.base import (
     random_query,
 )
 from dal_toolbox.errors import UserError
-from dal_toolbox.progress import log
 
 EXPECTATIONS = ("binary", "top_c")
 MAX_WIDTH = 8192  # of a Fisher matrix: 0.5 GiB in float64, some of them are needed
-SMALL, LARGE = 2**30, 2**32  # bytes of features that are copied to float64, to float32
 
 
 @STRATEGIES.register("bait")
@@ -33,7 +33,8 @@ class Bait(QueryStrategy):
     paper. The information of an item is
 
     - ``binary``: p (1 − p) h hᵀ with the largest probability p, d × d (Huseljic et al., 2024,
-      https://arxiv.org/abs/2404.08981); O(N d²) once and O(N d) for a pick;
+      https://arxiv.org/abs/2404.08981); O(N d²) once and O(N d) for a pick, in one product for dozens
+      of picks; memory is O(N), and no copy of the features;
     - ``top_c``: Σ p_y g_y g_yᵀ over the most likely classes y with g_y = (onehot(y) − p) ⊗ h,
       C · d wide; all classes give BAIT itself. O(N c C² d²) once and O(N c C d) for a pick.
 
@@ -99,11 +100,8 @@ class Bait(QueryStrategy):
         return context.unlabeled[picks]
 
     def _subset(self, context: QueryContext, n: int) -> QueryContext:
-        size = max(self.max_items, n)
-        if self.expectation == "binary" or len(context.unlabeled) <= size:
-            return context
-        log.info("Bait: %d of %d candidates are drawn at random", size, len(context.unlabeled))
-        return context.restrict(context.rng.permutation(context.unlabeled)[:size])
+        limit = None if self.expectation == "binary" else self.max_items
+        return restricted(context, limit, n, "bait")
 
     def _factors(self, context: QueryContext) -> tuple["LastLayer", "LastLayer"]:
         """Of the labeled and of the unlabeled items."""
@@ -113,23 +111,26 @@ class Bait(QueryStrategy):
                 f"expectation='top_c' of bait needs matrices of side C · d = {width}; at most "
                 f"{MAX_WIDTH} are possible; use expectation='binary'"
             )
-        unlabeled = [self._weights(block.probabilities) for _, block in blocks(context)]
+        unlabeled = [self._weights(logits) for _, logits in logit_blocks(context)]
         labeled = []
         for indices in np.array_split(context.labeled, -(-len(context.labeled) // 8192)):
             rows = torch.from_numpy(indices).to(context.features.device)
             assert context.classifier is not None
-            p = context.classifier.probabilities(context.features[rows]).double()
-            labeled.append(self._weights(p))
+            labeled.append(self._weights(context.classifier.logits(context.features[rows])))
         return (
             LastLayer(context, context.labeled, torch.cat(labeled)),
             LastLayer(context, context.unlabeled, torch.cat(unlabeled)),
         )
 
-    def _weights(self, p: Tensor) -> Tensor:
+    def _weights(self, logits: Tensor) -> Tensor:
         """Q of V = q ⊗ h. Shapes: (m, C) -> (m, c, C), or (m, 1, 1)."""
+        return torch.cat([self._weights_of(part.double()) for part in logits.split(256)])
+
+    def _weights_of(self, logits: Tensor) -> Tensor:
         if self.expectation == "binary":
-            largest = p.amax(dim=1)
+            largest = 1 / (logits - logits.amax(dim=1, keepdim=True)).exp_().sum(dim=1)
             return (largest * (1 - largest)).clamp(min=0).sqrt()[:, None, None]
+        p = logits.softmax(dim=1)
         top = p.topk(min(self.top_classes, p.shape[1]), dim=1)
         onehot = torch.nn.functional.one_hot(top.indices, p.shape[1])
         return top.values.sqrt()[:, :, None] * (onehot - p[:, None])
@@ -138,20 +139,18 @@ class Bait(QueryStrategy):
 class LastLayer:
     """Factors V = q ⊗ h (c, C · d) of the Fisher information of a linear layer on features h."""
 
+    dtype = torch.float32
+
     def __init__(self, context: QueryContext, indices: np.ndarray, q: Tensor) -> None:
         self.q = q  # (n, c, C)
-        self.dtype = (
-            torch.float64 if len(q) * context.features.shape[1] * 8 <= SMALL else torch.float32
-        )
         self.width = q.shape[2] * context.features.shape[1]
         self._features = context.features
-        self._indices = torch.from_numpy(indices).to(context.features.device)
+        self._indices = indices
         self._chunk_bytes = context.chunk_bytes
-        norms = [self._h(part).double().square().sum(dim=1) for part in self._chunks()]
-        self.norms = torch.cat(norms) * q.square().sum(dim=(1, 2))
+        norms = [self._slab(part).float().square().sum(dim=1) for part in self._chunks()]
+        self.norms = torch.cat(norms).double() * q.square().sum(dim=(1, 2))
         if not torch.isfinite(self.norms).all():
             raise ValueError("the features of the pool hold NaN or infinity")
-        self._copy: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.q)
@@ -160,35 +159,44 @@ class LastLayer:
         self.q = self.q * factor
         self.norms = self.norms * factor**2
 
-    def rows(self, items: Tensor) -> Tensor:
-        h = self._h(items).double()
-        return (self.q[items][:, :, :, None] * h[:, None, None, :]).flatten(2)
+    def rows(self, items: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+        indices = torch.from_numpy(self._indices).to(items.device)[items]
+        return self._factor(self.q[items], self._features[indices], dtype)
 
     def fisher(self) -> Tensor:
         """Σ VᵀV over the items. Shape: (D, D)."""
         total = self.q.new_zeros(self.width, self.width)
-        everything = torch.arange(len(self), device=self.q.device)
         for part in self._chunks(self.q.shape[1] * self.width):
-            v = self.rows(everything[part]).flatten(0, 1)
-            total += v.T @ v
+            v = self._factor(self.q[part], self._slab(part), torch.float64).flatten(0, 1)
+            total.addmm_(v.T, v)
         return total
 
     def project(self, z: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        if self._copy is None and len(self) * self._features.shape[1] * 4 <= LARGE:
-            self._copy = self._h(slice(None)).to(self.dtype)
         num_classes, k = self.q.shape[2], z.shape[1]
-        # (C · d, k) -> (d, C · k): features first meet every class on its own
-        z = z.view(num_classes, -1, k).transpose(0, 1).flatten(1).to(self.dtype)
-        for part in self._chunks(num_classes * k):
-            h = self._h(part).to(self.dtype) if self._copy is None else self._copy[part]
-            scores = (h @ z).view(-1, num_classes, k)
-            q = self.q[part]
-            yield part, q * scores if num_classes == 1 else q.to(self.dtype) @ scores
+        # (C · d, k) -> (k · C, d): features first meet every class on its own
+        z = z.float().view(num_classes, -1, k).permute(2, 0, 1).flatten(0, 1)
+        for part in self._chunks(num_classes * k, 4 * ROWS):
+            scores = (z @ self._slab(part).float().T).view(k, num_classes, -1)
+            q = self.q[part].float()
+            if num_classes == 1:
+                yield part, scores.transpose(1, 2).mul_(q[:, 0])
+            else:
+                yield part, (q @ scores.permute(2, 1, 0)).permute(2, 0, 1)
 
-    def _h(self, items: slice | Tensor) -> Tensor:
-        return self._features[self._indices[items]]
+    def _slab(self, part: slice) -> Tensor:
+        """Features; rows that lie in one piece of a memory-mapped file are not copied."""
+        indices = self._indices[part]
+        first, last = int(indices[0]), int(indices[-1])
+        if last - first == len(indices) - 1 and np.all(indices[1:] > indices[:-1]):
+            return self._features[first : last + 1]
+        return self._features[torch.from_numpy(indices).to(self._features.device)]
 
-    def _chunks(self, width: int = 0) -> Iterator[slice]:
-        size = max(16, self._chunk_bytes // (16 * (self._features.shape[1] + width)))
+    @staticmethod
+    def _factor(q: Tensor, h: Tensor, dtype: torch.dtype) -> Tensor:
+        return (q.to(dtype)[:, :, :, None] * h.to(dtype)[:, None, None, :]).flatten(2)
+
+    def _chunks(self, width: int = 0, most: int = ROWS) -> Iterator[slice]:
+        size = self._chunk_bytes // (16 * (self._features.shape[1] + width))
+        size = min(most, max(16, size))
         for start in range(0, len(self), size):
             yield slice(start, min(start + size, len(self)))

@@ -1,32 +1,39 @@
 """Disagreement of a posterior's draws: BALD and variation ratio.
 
-Both need a classifier with a posterior, and draw at random at cold start. O(N C M) time; memory is
+Both need a classifier with a posterior, and draw at random at cold start. O(N C M d) time; memory is
 that of a block of samples.
 """
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._predictions import blocks, posterior_rows
+from dal_toolbox.active_learning.strategies._screening import ScreenedStrategy
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, ScoreStrategy
 
 DECIMALS = 12  # of a score in nats: beyond is rounding error, and no reason to break a tie
 
 
 @STRATEGIES.register("bald")
-class BALD(ScoreStrategy):
+class BALD(ScreenedStrategy):
     """Prefers items whose label tells most about the weights: I(y; θ) = H(E p) − E H(p).
 
     Houlsby et al., 2011, https://arxiv.org/abs/1112.5745; Gal et al., 2017,
-    https://arxiv.org/abs/1703.02910. Ties are broken by the rng.
+    https://arxiv.org/abs/1703.02910. Ties are broken by the rng. Scores are float32 at first, and
+    float64 where they decide a pick.
     """
 
-    def score(self, context: QueryContext) -> Tensor:
-        scores = context.features.new_zeros(len(context.unlabeled), dtype=torch.float64)
-        for part, block in blocks(context, posterior_rows(context.num_classes)):
-            scores[part] = mutual_information(block.samples)
-        return scores
+    def blocks(self, context: QueryContext) -> Iterator[Tensor]:
+        return sample_blocks(context)
+
+    def rough(self, block: Tensor) -> Tensor:
+        return rough_information(block)
+
+    def exact(self, block: Tensor) -> Tensor:
+        return mutual_information(block)
 
 
 @STRATEGIES.register("variation_ratio")
@@ -38,11 +45,23 @@ class VariationRatio(ScoreStrategy):
     """
 
     def score(self, context: QueryContext) -> Tensor:
-        scores = context.features.new_zeros(len(context.unlabeled), dtype=torch.float64)
-        for part, block in blocks(context, posterior_rows(context.num_classes)):
-            votes = block.samples.argmax(dim=1)  # (m, M)
-            scores[part] = 1 - _largest_count(votes).double() / votes.shape[1]
-        return scores
+        scores = [context.features.new_empty(0, dtype=torch.float64)]
+        for samples in sample_blocks(context):
+            votes = _argmax(samples.movedim(2, 1))  # (m, M)
+            scores.append(1 - _largest_count(votes).double() / votes.shape[1])
+        return torch.cat(scores)
+
+
+def sample_blocks(context: QueryContext) -> Iterator[Tensor]:
+    """Samples (b, C, M) of the unlabeled items in their order, the same draws for all."""
+    for _, block in blocks(context, posterior_rows(context.num_classes)):
+        yield block.samples
+
+
+def rough_information(samples: Tensor) -> Tensor:
+    """I(y; θ) in nats, float32. Shapes: (m, C, M) -> (m,)."""
+    p = samples.float().movedim(2, 1).contiguous()  # (m, M, C): as most classifiers store it
+    return entropy(p.mean(dim=1)) - entropy(p.flatten(1)) / p.shape[1]
 
 
 def mutual_information(samples: Tensor) -> Tensor:
@@ -53,8 +72,9 @@ def mutual_information(samples: Tensor) -> Tensor:
 
 
 def entropy(p: Tensor) -> Tensor:
-    """−Σ p log p over the second axis, in nats."""
-    return torch.special.entr(p).sum(dim=1)
+    """−Σ p log p over the second axis, in nats, 0 log 0 = 0."""
+    # torch.special.entr takes three times as long
+    return p.clamp(min=torch.finfo(p.dtype).tiny).log_().mul_(p).sum(dim=1).neg_()
 
 
 def _largest_count(votes: Tensor) -> Tensor:
@@ -65,3 +85,8 @@ def _largest_count(votes: Tensor) -> Tensor:
         run = torch.where(ordered[:, m] == ordered[:, m - 1], run + 1, 1)
         count = torch.maximum(count, run)
     return count
+
+
+def _argmax(p: Tensor) -> Tensor:
+    """Over the last axis, the first of equals; torch's own takes four times as long."""
+    return torch.from_numpy(p.cpu().numpy().argmax(axis=-1)).to(p.device)

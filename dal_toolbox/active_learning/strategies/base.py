@@ -44,7 +44,9 @@ class ScoreStrategy(QueryStrategy, ABC):
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)
         try:
-            scores = _checked(self.score(context), len(context.unlabeled), type(self).__name__)
+            scores = checked_scores(
+                self.score(context), len(context.unlabeled), type(self).__name__
+            )
         except NoClassifier:
             return random_query(context, n, instead_of=type(self).__name__)
         shuffled = context.rng.permutation(len(scores))
@@ -95,7 +97,12 @@ def validate_query(indices: object, context: QueryContext, n: int, strategy: str
     return indices
 
 
-def _checked(scores: Tensor, size: int, strategy: str) -> np.ndarray:
+def checked_scores(scores: Tensor, size: int, strategy: str) -> np.ndarray:
+    """Scores as float64 on the CPU.
+
+    Raises:
+        ValueError: Not one number for each of the ``size`` items; the message names the strategy.
+    """
     if scores.shape != (size,):
         raise ValueError(f"{strategy} scored {tuple(scores.shape)} instead of ({size},) items")
     if scores.isnan().any():

@@ -1,14 +1,18 @@
 """BatchBALD (Kirsch et al., 2019, https://arxiv.org/abs/1906.08158)."""
 
+from collections import ChainMap
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
+from dal_toolbox.active_learning.strategies._pool import check_limit, restricted
 from dal_toolbox.active_learning.strategies._predictions import block_of, blocks, posterior_rows
-from dal_toolbox.active_learning.strategies.bald import entropy, mutual_information
+from dal_toolbox.active_learning.strategies._screening import error, in_cache
+from dal_toolbox.active_learning.strategies.bald import BALD, entropy, rough_information
 from dal_toolbox.active_learning.strategies.base import (
     STRATEGIES,
     QueryStrategy,
@@ -18,7 +22,11 @@ from dal_toolbox.active_learning.strategies.base import (
 from dal_toolbox.progress import log
 from dal_toolbox.seeding import draw_seed
 
-BLOCK = 64  # items that are measured at once
+BLOCK, MOST = 64, 1024  # items that are measured at once, at first and when there are many
+CACHE = 2**16  # joint probabilities that are worked on at once
+KEPT = 2**28  # bytes of samples that are kept; those of further items are asked for again
+NEGLIGIBLE = 1e-12  # nats that all configurations left out may tell at most
+RESOLUTION = 1e-5  # nats: where all items together cannot tell more, there is nothing to choose by
 DECIMALS = 10  # of a gain in nats: beyond is rounding error; ties go to the lowest index
 
 
@@ -26,42 +34,53 @@ DECIMALS = 10  # of a gain in nats: beyond is rounding error; ties go to the low
 class BatchBALD(QueryStrategy):
     """Greedily adds the item with the largest I(y₁, …, y_b; θ): informative and not redundant.
 
-    The gain of an item x is Σ_y P(y) H(y_x | y) − E_θ H(y_x | θ) over the joint labels y of the
+    The gain of an item x is Σ_y P(y) I(y_x; θ | y) over the joint labels y of the
     batch so far. They are enumerated as long as there are at most ``max_configurations`` with the
     class of x, and from then on represented by a sample of that size: the labels of the last
     item are enumerated once more, and systematic resampling keeps as many as fit. Gains only
     fall (submodularity), so an item is measured again only when its old gain leads: greedy
-    exactly while labels are enumerated, afterwards up to the error of the sample.
+    exactly while labels are enumerated, afterwards up to the error of the sample. No gain is
+    above H(θ | y), which is what configurations that tell θ are left out by.
 
-    A batch tells at most log M nats about M draws: M should be well above n for large batches.
-    Needs a classifier with a posterior; random at cold start. Ties go to the lowest index.
-    O(N C M) for the first pick and O(k C M) for each measured item with k configurations; memory
-    is that of the samples of measured items.
+    A batch tells at most log M nats about M draws: M should be well above n for large batches. Once
+    less than 1e-5 nats are left to tell, BALD chooses the others, and the log says so.
+    Needs a classifier with a posterior; random at cold start. Ties go to the lowest index. Above
+    ``max_items`` a random subset of the items is chosen from, and the log says so.
+    O(N C M d) once and O(k C M) for each measured item with k configurations. Float32 bounds
+    tell which items are measured, in float64. Memory is O(N) and 256 MiB of samples.
 
     Args:
         max_configurations: Bound of the joint labels of the batch and one more item.
+        max_items: Unlabeled items to choose from; none: all.
     """
 
-    def __init__(self, *, max_configurations: int = 10_000) -> None:
+    def __init__(
+        self, *, max_configurations: int = 10_000, max_items: int | None = 100_000
+    ) -> None:
         if max_configurations < 1:
             raise ValueError(f"max_configurations={max_configurations}: at least one is needed")
+        check_limit("max_items", max_items)
         self.max_configurations = max_configurations
+        self.max_items = max_items
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)
         if context.classifier is None:
             return random_query(context, n, instead_of=type(self).__name__)
+        context = restricted(context, self.max_items, n, "batchbald")
         items = Measured.of(context)
-        joint = None
         limit = max(1, self.max_configurations // context.num_classes)
         picks: list[int] = []
-        while len(picks) < n:
-            picks.append(items.best(joint, context.chunk_bytes))
-            if len(picks) < n:
-                samples = items.samples(picks[-1:])[0].double()
-                joint = Joint.prior(samples) if joint is None else joint
-                joint = joint.extended(samples, limit, context.rng)
-        return context.unlabeled[picks]
+        joint = Joint.prior(items.samples([0])[0].double()) if n else None
+        while joint is not None and len(picks) < n and joint.left > RESOLUTION:
+            picks.append(items.best(joint))
+            joint = joint.extended(items.samples(picks[-1:])[0].double(), limit, context.rng)
+        chosen = context.unlabeled[picks]
+        if len(picks) == n:
+            return chosen
+        log.info("BatchBALD: %d items tell all about the posterior's draws, then BALD", len(picks))
+        others = context.restrict(np.delete(context.unlabeled, picks))
+        return np.concatenate([chosen, BALD().query(others, n - len(picks))])
 
 
 @dataclass(frozen=True)
@@ -94,30 +113,48 @@ class Joint:
         new = torch.full_like(weights[kept], 1 / limit) if sampled else weights[kept]
         return Joint(new / new.sum(), posterior, self.sampled or sampled)
 
-    def gains(self, samples: Tensor, chunk_bytes: int) -> Tensor:
-        """Information of items beyond that of the batch, in nats. Shapes: (m, C, M) -> (m,)."""
-        m, C, M = samples.shape
-        samples = samples.double()
-        flat = samples.permute(2, 0, 1).reshape(M, m * C)
-        size = max(16, M, chunk_bytes // (16 * m * C))  # samples take as much as M configurations
-        total = samples.new_zeros(m)
-        for weights, posterior in zip(
-            self.weights.split(size), self.posterior.split(size), strict=True
-        ):
-            p = (posterior @ flat).view(-1, m, C)
-            total += weights @ torch.special.entr(p).sum(dim=2)
-        gains = total - entropy(samples).mean(dim=1)
-        return gains.clamp(min=0).round(decimals=DECIMALS)
+    @cached_property
+    def open(self) -> Tensor:
+        """P(y) H(θ | y), what is not known of θ: bounds each part of any gain. Shape: (k,)."""
+        return self.weights * entropy(self.posterior)
+
+    @cached_property
+    def left(self) -> float:
+        """Bound of all gains, also of all items together, in nats."""
+        return round(float(self.open.sum()), DECIMALS)
+
+    def gains(self, samples: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+        """Σ_y P(y) I(y_x; θ | y) of items, in nats, float64. Shapes: (m, C, M) -> (m,).
+
+        Entropies are taken in ``dtype``; float32 keeps to ``_screening.error``.
+        """
+        C, M = samples.shape[1:]
+        order = self.open.argsort()
+        kept = order[self.open[order].cumsum(dim=0) > NEGLIGIBLE].sort().values
+        weights, posterior = self.weights[kept], self.posterior[kept]
+        draws = weights @ posterior  # (M,)
+        gains = []
+        for part in samples.to(dtype).split(max(1, CACHE // (16 * C))):
+            flat = part.permute(2, 1, 0).reshape(M, -1)  # items last: sums over classes are fast
+            each = entropy(flat.view(M, C, -1)).double()  # (M, m)
+            total = -(draws @ each)
+            size = max(16, CACHE // flat.shape[1])
+            for w, q in zip(weights.split(size), posterior.to(dtype).split(size), strict=True):
+                total += w @ entropy((q @ flat).view(len(w), C, -1)).double()
+            gains.append(total)
+        return torch.cat(gains).clamp(min=0).round(decimals=DECIMALS)
 
 
 class Measured:
     """The candidates with upper bounds of their gains, and the samples of those measured."""
 
-    def __init__(self, context: QueryContext, bounds: np.ndarray, seed: int) -> None:
+    def __init__(self, context: QueryContext, bounds: np.ndarray, seed: int, error: float) -> None:
         self._context = context
         self._unlabeled = context.unlabeled
         self._seed = seed
+        self._error = error
         self._samples: dict[int, Tensor] = {}
+        self._bytes = 0
         self.bounds = bounds
 
     @classmethod
@@ -125,35 +162,56 @@ class Measured:
         """Bounded by BALD, the gain in an empty batch."""
         seed = draw_seed(context.rng)
         bounds = np.zeros(len(context.unlabeled))
+        margin = 0.0
         for part, block in blocks(context, posterior_rows(context.num_classes), seed=seed):
-            bounds[part] = mutual_information(block.samples).round(decimals=DECIMALS).cpu().numpy()
-        return cls(context, bounds, seed)
+            margin = error(block.samples)
+            rough = torch.cat(list(in_cache(rough_information, block.samples)))
+            bounds[part] = rough.double().cpu().numpy() + margin
+        return cls(context, bounds, seed, margin)
 
-    def best(self, joint: Joint | None, chunk_bytes: int) -> int:
+    def best(self, joint: Joint) -> int:
         """Position of the largest gain, which then is used up."""
-        order = np.argsort(-self.bounds, kind="stable")
+        np.minimum(self.bounds, joint.left, out=self.bounds)
+        first = int(self.bounds.argmax())
+        best = self._measure(np.array([first]), joint, torch.float64)
+        order = np.flatnonzero((self.bounds >= best) & (self.bounds > 0))
+        order = order[order != first]
+        order = order[np.argsort(-self.bounds[order], kind="stable")]
         done = 0
-        best = -np.inf
-        while joint is not None and done < len(order) and self.bounds[order[done]] >= best:
-            some = order[done : done + BLOCK]
-            some = some[self.bounds[some] >= 0]
-            if len(some) == 0:
-                break
-            gains = joint.gains(self.samples(some.tolist()), chunk_bytes).cpu().numpy()
-            self.bounds[some] = gains
-            best = max(best, float(gains.max()))
+        while done < len(order) and self.bounds[order[done]] >= best:
+            some = order[done : done + max(BLOCK, min(done, MOST))]
             done += len(some)
+            if best > 8 * self._error:
+                self._measure(some, joint, torch.float32)
+            some = some[self.bounds[some] >= best]
+            best = max(best, self._measure(some, joint, torch.float64))
         position = int(self.bounds.argmax())
         self.bounds[position] = -1.0
         return position
 
+    def _measure(self, some: np.ndarray, joint: Joint, dtype: torch.dtype) -> float:
+        """Makes gains, or float32 gains and their error, the bounds of items; the largest of them."""
+        some = some[self.bounds[some] > 0]  # 0 is a bound that no gain is below
+        if len(some) == 0:
+            return 0.0
+        gains = joint.gains(self.samples(some.tolist()), dtype).cpu().numpy()
+        if dtype == torch.float32:
+            gains = np.minimum(self.bounds[some], gains + self._error)
+        self.bounds[some] = gains
+        return float(gains.max())
+
     def samples(self, positions: list[int]) -> Tensor:
         """Of some items, the same draws for all. Shape: (m, C, M)."""
         missing = sorted(position for position in positions if position not in self._samples)
-        if missing:
-            block = block_of(self._context, self._unlabeled[missing], self._seed)
-            self._samples.update(zip(missing, block.samples, strict=True))
-        return torch.stack([self._samples[position] for position in positions])
+        if not missing:
+            return torch.stack([self._samples[position] for position in positions])
+        block = block_of(self._context, self._unlabeled[missing], self._seed).samples
+        found = dict(zip(missing, block, strict=True))
+        if self._bytes < KEPT:
+            self._bytes += block.nbytes
+            self._samples.update(found)
+        both = ChainMap(found, self._samples)
+        return torch.stack([both[position] for position in positions])
 
 
 def _systematic(weights: Tensor, size: int, rng: np.random.Generator) -> Tensor:

@@ -5,10 +5,12 @@ import torch
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._blocks import reduce_logits
 from dal_toolbox.active_learning.strategies._cluster_pick import cluster_pick
+from dal_toolbox.active_learning.strategies._predictions import reduce_logits
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.progress import log
+
+ENTRIES = 2**17  # of a block of logits
 
 
 @STRATEGIES.register("clue")
@@ -46,5 +48,12 @@ class CLUE(QueryStrategy):
         return weights
 
     def _entropy(self, logits: Tensor) -> Tensor:
-        probabilities = (logits.double() / self.temperature).softmax(dim=1)
-        return torch.special.entr(probabilities).sum(dim=1).float().double()
+        """Log Σ exp(z) − Σ z exp(z) / Σ exp(z), in blocks that stay in the cache."""
+        parts = []
+        for block in logits.split(max(1, ENTRIES // logits.shape[1])):
+            z = block.double() / self.temperature
+            z -= z.amax(dim=1, keepdim=True)
+            mass = z.exp()
+            total = mass.sum(dim=1)
+            parts.append(total.log() - torch.linalg.vecdot(mass, z) / total)
+        return torch.cat(parts).clamp_(min=0).float().double()

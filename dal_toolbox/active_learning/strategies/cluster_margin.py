@@ -9,8 +9,9 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._blocks import reduce_logits, rows_of
 from dal_toolbox.active_learning.strategies._cluster_pick import cluster, take_turns
+from dal_toolbox.active_learning.strategies._pool import rows_of
+from dal_toolbox.active_learning.strategies._predictions import reduce_logits
 from dal_toolbox.active_learning.strategies.base import (
     STRATEGIES,
     QueryStrategy,

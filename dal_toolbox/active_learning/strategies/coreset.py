@@ -14,6 +14,10 @@ class CoreSet(QueryStrategy):
 
     Euclidean distance of the features as they are (Algorithm 1); ties go to the lowest index. At
     cold start the first item is the one nearest to the mean.
+
+    Exact at every size, without a subsample: an item meets a center only while its distance from
+    those it has met is not below that of the picks. At most O(N(L + n)d) with L labeled items, a
+    fifth of that is usual; O(N) memory beside the features, which may be memory-mapped.
     """
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:

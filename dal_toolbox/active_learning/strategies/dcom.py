@@ -8,18 +8,25 @@ import torch
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._balls import BallCover, balls_of
-from dal_toolbox.active_learning.strategies._cover_pool import (
+from dal_toolbox.active_learning.strategies._balls import BallCover, Balls
+from dal_toolbox.active_learning.strategies._cover_pool import search_bytes
+from dal_toolbox.active_learning.strategies._pool import (
+    candidate_subset,
     check_limit,
-    indices_on,
-    sample_items,
-    search_bytes,
+    rows_of,
+    unit_rows,
 )
-from dal_toolbox.active_learning.strategies._radii import covered_share, pure_radii
+from dal_toolbox.active_learning.strategies._radii import (
+    ball_purities,
+    covered_share,
+    pure_radii,
+)
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.active_learning.strategies.probcover import ProbCover, check_radius, find_radius
 from dal_toolbox.active_learning.strategies.uncertainty import MarginSampling
 from dal_toolbox.progress import log
+
+ROUNDS = 3  # in which the radii and the coverage that sets their purity follow each other
 
 
 @STRATEGIES.register("dcom")
@@ -27,13 +34,17 @@ class DCoM(QueryStrategy):
     """From ProbCover to margin sampling, as the coverage of the pool grows.
 
     The ball of each labeled item gets the radius at which its purity in the labels known and
-    predicted falls to 0.4 + 0.2 · coverage. What these balls hold is covered, with share c. The next
-    item has the largest S · u + (1 − S) · v: u is 1 − margin and v the number of uncovered items
+    predicted falls to a threshold, which rises with the coverage of such balls from ``min_purity``
+    to ``max_purity``. What these balls hold is covered, with share c. The next item has the largest
+    S · u + (1 − S) · v: u is 1 − margin and v the number of uncovered items
     within the mean radius, both scaled to [0, 1], and the competence is
     S(c) = (1 + exp(−k (1 − a))) / (1 + exp(−k (c − a))).
 
-    Unlike the published procedure, which keeps the radii of earlier queries, every query adapts all
-    of them to the model of the day; their coverage before is that of balls of radius ``delta``.
+    The published procedure keeps the radii of earlier queries, and the coverage they have sets the
+    threshold of the next. Here there is no state between queries: all radii are adapted to the model
+    of the day, at first for the coverage of balls of radius ``delta``, then for their own, a few times.
+    Where the published 0.4 to 0.6 let a few impure balls hold the pool, as on small or easy data
+    sets, it is margin sampling from the start; ``min_purity`` and ``max_purity`` near 1 delay that.
     Without labels it is ProbCover, and the log says so. Ties go to the lowest index.
 
     Memory and ``max_items`` as in ProbCover. Time O((N + #labeled) N d).
@@ -41,6 +52,8 @@ class DCoM(QueryStrategy):
     Args:
         delta: Radius before there are labels; none: from the purity, at most ``max_delta``.
         purity: Share of pure balls at that radius, in (0, 1].
+        min_purity: Of the balls of labeled items where nothing is covered.
+        max_purity: Of the balls of labeled items where all is covered.
         max_delta: Largest radius of a ball.
         resolution: Precision of the radii.
         steepness: k, growth of the competence.
@@ -53,6 +66,8 @@ class DCoM(QueryStrategy):
         *,
         delta: float | None = None,
         purity: float = 0.95,
+        min_purity: float = 0.4,
+        max_purity: float = 0.6,
         max_delta: float = 1.1,
         resolution: float = 0.05,
         steepness: float = 50.0,
@@ -63,8 +78,15 @@ class DCoM(QueryStrategy):
         check_limit("max_items", max_items)
         if not 0 < resolution <= max_delta:
             raise ValueError(f"resolution={resolution}; wanted more than 0, at most {max_delta}")
+        if not 0 < min_purity <= max_purity <= 1:
+            raise ValueError(
+                f"min_purity={min_purity} and max_purity={max_purity}; wanted more than 0, at "
+                "most 1, the first not the larger one"
+            )
         self.delta = delta
         self.purity = purity
+        self.min_purity = min_purity
+        self.max_purity = max_purity
         self.max_delta = max_delta
         self.resolution = resolution
         self.steepness = steepness
@@ -75,17 +97,19 @@ class DCoM(QueryStrategy):
         check_size(context, n)
         if context.classifier is None:
             return self._cold_start(context, n)
-        candidates = sample_items(context, self.max_items, n, "dcom")
+        candidates = candidate_subset(
+            context, self.max_items, n, "dcom", verb="covered and chosen from"
+        )
         unlabeled = candidates
         if len(candidates) == len(context.unlabeled):
             unlabeled = context.pool.unlabeled
         items = np.concatenate([context.labeled, unlabeled])
-        x = context.normalized[indices_on(context.features, items)]
+        x = unit_rows(context, items)
         same = np.array_equal(unlabeled, context.unlabeled)
         everyone = context if same else context.restrict(unlabeled)
         cover, competence = self._cover(context, x, everyone.logits.argmax(dim=1))
         margin = _scaled(1 + MarginSampling().score(everyone)).to(x.device)  # 1 - (p₁ - p₂)
-        open_ = indices_on(x, np.isin(unlabeled, candidates).nonzero()[0])
+        open_ = rows_of(context, np.isin(unlabeled, candidates).nonzero()[0])
         picks = _mixed(cover, margin[open_], len(context.labeled) + open_, competence, n)
         return items[picks]
 
@@ -98,20 +122,17 @@ class DCoM(QueryStrategy):
         centers = torch.arange(len(context.labels), device=x.device)
         delta = self.delta or find_radius(context, x, self.purity, "dcom")
         radii = torch.full((len(centers),), min(delta, self.max_delta), device=x.device)
-        _, before = covered_share(x, centers, radii, **room)
-        radii = pure_radii(
-            x,
-            labels,
-            centers,
-            purity=0.4 + 0.2 * before,
-            max_radius=self.max_delta,
-            resolution=self.resolution,
-            **room,
+        shares = ball_purities(
+            x, labels, centers, max_radius=self.max_delta, resolution=self.resolution, **room
         )
         covered, share = covered_share(x, centers, radii, **room)
+        for _ in range(ROUNDS):
+            threshold = self.min_purity + (self.max_purity - self.min_purity) * share
+            radii = pure_radii(shares, threshold, self.max_delta)
+            covered, share = covered_share(x, centers, radii, **room)
         mean, competence = float(radii.mean()), self._competence(share)
         log.debug("dcom: coverage %.3f, mean radius %.3g, S=%.3f", share, mean, competence)
-        return BallCover(balls_of(x, mean, **room), covered), competence
+        return BallCover(Balls(x, mean, **room), covered), competence
 
     def _competence(self, coverage: float) -> float:
         k, a = self.steepness, self.center

@@ -1,14 +1,19 @@
 """DropQuery (Gupte et al., 2024, https://arxiv.org/abs/2401.14555)."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._blocks import fitted, logit_blocks, rows_of
 from dal_toolbox.active_learning.strategies._cluster_pick import cluster_pick, fill_at_random
+from dal_toolbox.active_learning.strategies._pool import rows_of
+from dal_toolbox.active_learning.strategies._predictions import fitted, logit_blocks
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.progress import log
+
+ROWS = 1024  # masked at a time: what fits into the cache
 
 
 @STRATEGIES.register("dropquery")
@@ -24,7 +29,8 @@ class DropQuery(QueryStrategy):
 
     Args:
         num_masks: Number of dropout masks, drawn for each item anew.
-        dropout: Share of the features that a mask sets to zero; the others are scaled up.
+        dropout: Share of the features that a mask sets to zero, in steps of 2⁻¹⁶; the others are
+            scaled up.
         candidates_per_pick: Candidates wanted for each item to pick.
     """
 
@@ -49,14 +55,15 @@ class DropQuery(QueryStrategy):
 
     def changes(self, context: QueryContext) -> np.ndarray:
         """How many masks change the prediction of each unlabeled item. Shape: (n_unlabeled,)."""
-        parts = [np.empty(0, np.int64)]
+        changes = [np.empty(0, np.int64)]
         for indices, logits in logit_blocks(context):
-            rows = context.features[rows_of(context, indices)].float()
-            predicted = logits.argmax(dim=1)
-            masked = (self._masked_prediction(context, rows) for _ in range(self.num_masks))
-            changed = torch.stack([prediction != predicted for prediction in masked])  # (M, b)
-            parts.append(changed.sum(dim=0).cpu().numpy())
-        return np.concatenate(parts)
+            predicted = _argmax(logits)
+            for first in range(0, len(indices), ROWS):
+                part = slice(first, first + ROWS)
+                rows = context.features[rows_of(context, indices[part])].float()
+                masked = self._masked_predictions(context, rows / (1 - self.dropout))
+                changes.append((masked != predicted[part]).sum(axis=0))
+        return np.concatenate(changes)
 
     def select(self, changes: np.ndarray, n: int) -> np.ndarray:
         """Whether an item is a candidate. Shape: (n_unlabeled,)."""
@@ -65,7 +72,22 @@ class DropQuery(QueryStrategy):
             needed -= 1
         return changes >= needed
 
-    def _masked_prediction(self, context: QueryContext, rows: Tensor) -> Tensor:
-        keep = context.rng.random(rows.shape, dtype=np.float32) >= self.dropout
-        masked = rows * torch.from_numpy(keep).to(rows.device) / (1 - self.dropout)
-        return fitted(context).logits(masked).argmax(dim=1)
+    def _masked_predictions(self, context: QueryContext, rows: Tensor) -> np.ndarray:
+        """Predictions (M, b) of rows (b, d) under M masks."""
+        predictions = []
+        for _ in range(self.num_masks):
+            kept = draw_mask(context.rng, tuple(rows.shape), self.dropout)
+            masked = torch.from_numpy(rows.cpu().numpy() * kept).to(rows.device)
+            predictions.append(_argmax(fitted(context).logits(masked)))
+        return np.stack(predictions)
+
+
+def draw_mask(rng: np.random.Generator, shape: tuple[int, ...], dropout: float) -> np.ndarray:
+    """False with probability ``dropout``, in steps of 2⁻¹⁶: four entries of each random number."""
+    size = math.prod(shape)
+    numbers = rng.integers(2**64, size=-(-size // 4), dtype=np.uint64).view(np.uint16)
+    return (numbers[:size] >= round(dropout * 2**16)).reshape(shape)
+
+
+def _argmax(logits: Tensor) -> np.ndarray:
+    return np.asarray(logits.cpu().numpy().argmax(axis=1))  # many times as fast as that of torch

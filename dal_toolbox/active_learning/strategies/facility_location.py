@@ -5,14 +5,9 @@ import torch
 
 from dal_toolbox.active_learning.context import NoClassifier, QueryContext
 from dal_toolbox.active_learning.strategies._cover_kernel import cosine
-from dal_toolbox.active_learning.strategies._cover_pool import (
-    check_limit,
-    cover_kernel,
-    indices_on,
-    sample_candidates,
-    sample_targets,
-)
+from dal_toolbox.active_learning.strategies._cover_pool import cover_problem, cover_subsets
 from dal_toolbox.active_learning.strategies._greedy import greedy_cover
+from dal_toolbox.active_learning.strategies._pool import check_limit
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.active_learning.strategies.uncertainty import EntropySampling
 from dal_toolbox.progress import log
@@ -28,7 +23,8 @@ class FacilityLocation(QueryStrategy):
     to the lowest index. Cosine is that of unit-norm features, as 1 − ‖a − b‖² / 2; a row of zeros
     counts as at distance 1.
 
-    Time O(N² d) for the first pass over all pairs (N at most the limits), then lazily.
+    Time O(N² d) for one pass over all pairs (N at most the limits), without labels about three; then
+    lazily. Memory: one copy of the rows, and 5 bytes for each candidate and each of 128 clusters.
 
     Args:
         filter_factor: Items that pass the filter, in multiples of the batch; none: all.
@@ -55,10 +51,9 @@ class FacilityLocation(QueryStrategy):
         targets, filtered = context.pool.unlabeled, self._filter(context, n)
         if filtered is not None:
             context, targets = context.restrict(filtered), np.sort(filtered)
-        targets = sample_targets(context, targets, self.max_targets, "facility_location")
-        candidates = sample_candidates(context, self.max_candidates, n, "facility_location")
-        kernel = cover_kernel(context, targets, candidates, cosine())
-        covered = kernel.covered(indices_on(kernel.features, context.labeled))
+        limits = self.max_targets, self.max_candidates
+        targets, candidates = cover_subsets(context, targets, limits, n, "facility_location")
+        kernel, covered = cover_problem(context, targets, candidates, cosine())
         weights = torch.ones_like(covered)
         return candidates[greedy_cover(kernel, weights, covered, n).picks.cpu().numpy()]
 

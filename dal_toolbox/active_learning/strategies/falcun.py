@@ -1,15 +1,10 @@
 """FALCUN (Gilhuber et al., 2024, https://doi.org/10.1007/978-3-031-70371-3_24)."""
 
 import numpy as np
-import torch
 
 from dal_toolbox.active_learning.context import NoClassifier, QueryContext
-from dal_toolbox.active_learning.strategies._d2_sampling import (
-    ITEMS_PER_REFUSAL,
-    PATIENCE,
-    proposals,
-)
-from dal_toolbox.active_learning.strategies._predictions import blocks, kept_dtype
+from dal_toolbox.active_learning.strategies._d2_sampling import Proposals
+from dal_toolbox.active_learning.strategies._l1_distances import Distances
 from dal_toolbox.active_learning.strategies.base import (
     STRATEGIES,
     QueryStrategy,
@@ -17,7 +12,8 @@ from dal_toolbox.active_learning.strategies.base import (
     random_query,
 )
 
-DUPLICATE = 1e-12  # L1 distance below which probabilities are the same
+PATIENCE = 16  # refused proposals until all items are measured, and more where that is costly
+DRIFT = 0.02  # share of its range by which a scale may move while a queue of proposals is valid
 
 
 @STRATEGIES.register("falcun")
@@ -27,8 +23,9 @@ class Falcun(QueryStrategy):
     An item is drawn with probability ∝ (u + d)^γ: u is one minus the margin p₁ − p₂; d starts as u,
     falls to the L1 distance of the probabilities to the nearest pick, and is scaled to [0, 1]
     over the items not yet drawn (0 where all are equal). Uniform where all weights are 0. Random
-    at cold start. O(N C) for the predictions and O(N) for a pick: distances are upper bounds
-    until their item is proposed. Predictions of more than 2 GiB in float32 are kept in float16.
+    at cold start. O(N C) for the predictions, O(N C B) for all picks at worst: distances are upper
+    bounds until their item is proposed, and items are proposed by upper bounds of their weights,
+    from queues that serve several picks. Predictions of more than 2 GiB in float32 are kept in float16.
 
     Args:
         gamma: Exponent γ: 0 is uniform, large values take the largest weights.
@@ -41,123 +38,66 @@ class Falcun(QueryStrategy):
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)
+        if n == 0:
+            return np.empty(0, dtype=np.int64)
         try:
             distances = Distances.of(context)
         except NoClassifier:
             return random_query(context, n, instead_of=type(self).__name__)
-        picks = [self._draw(distances, context.rng) for _ in range(n)]
-        return context.unlabeled[picks]
+        return context.unlabeled[self.draw(distances, n, context.rng)]
 
-    def _draw(self, distances: "Distances", rng: np.random.Generator) -> int:
-        free = np.flatnonzero(distances.free)
+    def draw(self, distances: Distances, n: int, rng: np.random.Generator) -> list[int]:
+        """N positions in order of choice."""
+        refusals = 0
+        while len(distances.picks) < n:
+            patience = PATIENCE + distances.patience
+            if refusals >= patience:
+                distances.measure(np.flatnonzero(distances.free))
+                refusals = 0
+            refusals += self._draw_from_queue(distances, n, patience - refusals, rng)
+        return distances.picks
+
+    def _draw_from_queue(
+        self, distances: Distances, n: int, patience: int, rng: np.random.Generator
+    ) -> int:
+        """Draws until a queue is empty or no longer valid; returns the number of refused proposals.
+
+        A scaled distance grows as the ends of the scale fall. So a weight whose scale begins and
+        ends lower, by the drift, is an upper bound until one of the ends has fallen farther.
+        """
         low, high = distances.extremes()
-        while True:
-            weights = self._weights(distances, free, low, high)
-            if not weights.any():
-                return distances.take(int(rng.choice(free)))
-            refusals = PATIENCE + len(free) // ITEMS_PER_REFUSAL
-            for at in proposals(weights, rng):
-                distances.measure(free[[at]])
-                weight = self._weights(distances, free[[at]], low, high)[0]
-                if rng.random() * weights[at] < weight:
-                    return distances.take(int(free[at]))
-                weights[at] = weight
-                refusals -= 1
-                if refusals == 0:
+        drift = DRIFT * (high - low)
+        floor, ceiling = low - drift, high - drift
+        free = np.flatnonzero(distances.free)
+        weights = self._weights(distances, free, floor, ceiling)
+        if not weights.any():
+            distances.take(int(rng.choice(free)))
+            return 0
+        refusals = 0
+        for at in Proposals(weights, rng):
+            item = free[at : at + 1]
+            distances.measure(item)
+            weight = self._weights(distances, item, low, high)[0]
+            if rng.random() * weights[at] < weight:
+                distances.take(int(item[0]))
+                weights[at] = 0
+                if len(distances.picks) == n:
                     break
-            distances.measure(free)
+                low, high = distances.extremes()
+                if low < floor or high < ceiling or drift == 0:
+                    break
+            else:
+                weights[at] = self._weights(distances, item, floor, ceiling)[0]
+                refusals += 1
+                if refusals >= patience:
+                    break
+        return refusals
 
     def _weights(
-        self, distances: "Distances", items: np.ndarray, low: float, high: float
+        self, distances: Distances, items: np.ndarray, low: float, high: float
     ) -> np.ndarray:
         """In units of the largest that can be; too large where a distance is a bound."""
         scaled = np.zeros(len(items))
         if high > low:
             scaled = ((distances.values[items] - low) / (high - low)).clip(0, 1)
         return ((distances.uncertainty[items] + scaled) / 2) ** self.gamma
-
-
-class Distances:
-    """L1 distances of probabilities to the nearest pick; upper bounds until they are measured."""
-
-    def __init__(self, p: torch.Tensor, uncertainty: np.ndarray, chunk_bytes: int) -> None:
-        self.p = p  # (n, C)
-        self.uncertainty = uncertainty
-        self.chunk_bytes = chunk_bytes
-        self.values = uncertainty.copy()
-        self.free = np.ones(len(p), dtype=bool)
-        self._seen = np.zeros(len(p), dtype=np.int64)  # picks that a value accounts for
-        self._picks: list[int] = []
-        self._low: float | None = None
-
-    @classmethod
-    def of(cls, context: QueryContext) -> "Distances":
-        n, num_classes = len(context.unlabeled), context.num_classes
-        p = torch.empty(
-            n, num_classes, dtype=kept_dtype(n, num_classes), device=context.features.device
-        )
-        uncertainty = np.empty(n)
-        for part, block in blocks(context):
-            p[part] = block.probabilities.to(p.dtype)
-            top = block.probabilities.topk(min(2, num_classes), dim=1).values
-            margin = top[:, 0] - top[:, 1] if num_classes > 1 else top[:, 0]
-            uncertainty[part] = (1 - margin).clamp(0, 1).cpu().numpy()
-        return cls(p, uncertainty, context.chunk_bytes)
-
-    def take(self, item: int) -> int:
-        """Makes an item a pick."""
-        self.free[item] = False
-        self._picks.append(item)
-        if self._low is not None:
-            self.measure(np.array([item]), but_last=True)
-            if self.values[item] <= self._low:
-                self._low = None  # it was the nearest: all must be measured
-            else:
-                self._lower_by(item)
-        return item
-
-    def extremes(self) -> tuple[float, float]:
-        """The smallest and the largest exact value of the free items."""
-        free = np.flatnonzero(self.free)
-        if self._low is None:
-            self.measure(free)
-            self._low = float(self.values[free].min())
-        size, high = 64, -np.inf
-        while True:
-            top = free
-            if len(free) > size:
-                top = free[np.argpartition(-self.values[free], size)[:size]]
-            self.measure(top)
-            high = float(self.values[top].max())
-            if len(top) == len(free) or self.values[free].max() <= high:
-                return self._low, high
-            size *= 2
-
-    def measure(self, items: np.ndarray, *, but_last: bool = False) -> None:
-        """Makes the values of items exact."""
-        until = len(self._picks) - but_last
-        items = items[self._seen[items] < until]
-        if len(items) == 0:
-            return
-        picks = self._picks[int(self._seen[items].min()) : until]
-        size = max(1, self.chunk_bytes // (16 * (self.p.shape[1] + len(picks))))
-        for part in np.array_split(items, -(-len(items) // size)):
-            rows = self.p[torch.from_numpy(part).to(self.p.device)].double()
-            nearest = torch.cdist(rows, self.p[picks].double(), p=1).amin(dim=1).cpu().numpy()
-            nearest[nearest < DUPLICATE] = 0
-            self.values[part] = np.minimum(self.values[part], nearest)
-            self._seen[part] = until
-
-    def _lower_by(self, item: int) -> None:
-        """Lowers the smallest value by a new pick.
-
-        Only items whose probability of one class is as close can be so close in all of them.
-        """
-        assert self._low is not None
-        row = self.p[item]
-        column = self.p[:, int(row.argmax())]
-        gap = (column.double() - row.max().double()).abs().cpu().numpy()
-        close = np.flatnonzero(self.free & (gap < self._low))
-        self.measure(close)
-        if len(close):
-            self._low = min(self._low, float(self.values[close].min()))

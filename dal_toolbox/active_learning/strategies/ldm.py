@@ -2,11 +2,13 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._d2_sampling import Products, d2_sample
+from dal_toolbox.active_learning.strategies._d2_sampling import d2_sample
+from dal_toolbox.active_learning.strategies._flips import Items
+from dal_toolbox.active_learning.strategies._pool import restricted, unit_rows
+from dal_toolbox.active_learning.strategies._products import Products
 from dal_toolbox.active_learning.strategies.base import (
     STRATEGIES,
     QueryStrategy,
@@ -14,10 +16,9 @@ from dal_toolbox.active_learning.strategies.base import (
     random_query,
 )
 from dal_toolbox.errors import UserError
-from dal_toolbox.progress import log
 
-BLOCK = 2**21  # logits of a block, whatever chunk_bytes: the same block gives the same bits
 SIGMAS = 10.0 ** np.linspace(-5, 0, 51)  # of the perturbations, as in the paper
+REACH = 20.0  # σ: changes of two logits differ by N(0, (2σ)²)
 
 
 @STRATEGIES.register("ldm")
@@ -34,8 +35,11 @@ class LDM(QueryStrategy):
     The perturbation adds σ Ξᵀ[x; 1] to the logits with unit-norm features x: it perturbs weights and
     bias of a linear classifier on unit-norm features; others are treated alike. Random at cold start.
     Differs from the paper in two bounds: ``max_draws``, and ``max_items``, with a line in the log.
-    O(N d C) for each of 510 perturbations or more, of which items are spared that cannot
-    flip (margin beyond the noise) or whose LDM cannot fall (ρ no less).
+    At worst O(max_items · d · C) for each of 510 to 5100 perturbations, of which items are spared
+    that cannot flip or whose LDM cannot fall (ρ no less), and classes whose logit is more than 20 σ
+    below that of the predicted one: ten standard deviations of their noise. So all predictions are
+    those of the perturbed classifiers but for a chance of 1e-11 a query. The memory is that of
+    ``max_items`` features and logits.
 
     Args:
         patience: Perturbations that are drawn at once; the next σ follows when they lower the LDM of
@@ -50,8 +54,8 @@ class LDM(QueryStrategy):
         *,
         patience: int = 10,
         max_draws: int = 100,
-        num_reference: int = 10_000,
-        max_items: int = 50_000,
+        num_reference: int = 5_000,
+        max_items: int = 25_000,
     ) -> None:
         if min(patience, max_draws, num_reference, max_items) < 1:
             raise UserError(
@@ -69,13 +73,9 @@ class LDM(QueryStrategy):
             return random_query(context, n, instead_of=type(self).__name__)
         if n == 0:
             return np.empty(0, np.int64)
-        size = max(self.max_items, n)
-        if len(context.unlabeled) > size:
-            log.info("LDM: %d of %d candidates are drawn at random", size, len(context.unlabeled))
-            context = context.restrict(context.rng.permutation(context.unlabeled)[:size])
+        context = restricted(context, self.max_items, n, "ldm")
         unlabeled = context.unlabeled
-        rows = torch.from_numpy(unlabeled).to(context.features.device)
-        x = F.normalize(context.features[rows].float(), dim=1)  # (n_unlabeled, d)
+        x = unit_rows(context, unlabeled)
         ldm = self.least_disagreement(x, context.logits, context.rng)
         ones = torch.ones(len(x), dtype=torch.float64, device=x.device)
         everything = torch.arange(len(x), device=x.device)
@@ -90,26 +90,29 @@ class LDM(QueryStrategy):
         """The LDM of every item from unit-norm features (n, d) and logits (n, C). Shape: (n,)."""
         in_reference = np.zeros(len(x), dtype=bool)
         in_reference[rng.permutation(len(x))[: self.num_reference]] = True
-        margins = _margins(logits)
+        items = Items.of(x, logits)
+        shape = (logits.shape[1], self.patience, x.shape[1] + 1)
         ldm = np.ones(len(x))
-        for sigma in SIGMAS:
+        for sigma in SIGMAS.tolist():
+            near = items.near(REACH * sigma).cpu().numpy()
+            known = np.flatnonzero(near & in_reference)
             for _ in range(-(-self.max_draws // self.patience)):
-                noise = sigma * rng.standard_normal(
-                    (x.shape[1] + 1, self.patience, logits.shape[1])
-                )
-                # |ξᵀ[x; 1]| ≤ ‖ξ‖ √2: where the margin exceeds twice that, nothing flips
-                near = margins <= 2 * 2**0.5 * np.sqrt((noise**2).sum(axis=0).max())
-                known = np.flatnonzero(near & in_reference)
-                flips = _flips(x, logits, noise, known)
+                noise = torch.from_numpy(rng.standard_normal(shape, np.float32)).to(x.device)
+                noise *= sigma
+                flips = _flips(items, noise, known, REACH * sigma)
                 rho = flips.sum(axis=0) / in_reference.sum()  # (patience,)
                 others = np.flatnonzero(near & ~in_reference & (ldm > rho.min()))
-                flips = np.concatenate([flips, _flips(x, logits, noise, others)])
-                items = np.concatenate([known, others])
+                flips = np.concatenate([flips, _flips(items, noise, others, REACH * sigma)])
+                rows = np.concatenate([known, others])
                 least = np.where(flips, rho, 1.0).min(axis=1)
-                if not (least < ldm[items]).any():
+                if not (least < ldm[rows]).any():
                     break
-                ldm[items] = np.minimum(ldm[items], least)
+                ldm[rows] = np.minimum(ldm[rows], least)
         return ldm
+
+
+def _flips(items: Items, noise: Tensor, rows: np.ndarray, reach: float) -> np.ndarray:
+    return items.flips(noise, torch.from_numpy(rows).to(noise.device), reach).cpu().numpy()
 
 
 def seeding(ldm: np.ndarray, n: int) -> np.ndarray:
@@ -124,28 +127,3 @@ def seeding(ldm: np.ndarray, n: int) -> np.ndarray:
     if total > 0:
         gamma[others] = np.minimum(gamma[others] * n / total, 1)
     return gamma
-
-
-def _margins(logits: Tensor) -> np.ndarray:
-    if logits.shape[1] == 1:
-        return np.full(len(logits), np.inf)
-    top = [block.topk(2, dim=1).values.double() for block in logits.split(8192)]
-    return torch.cat([block[:, 0] - block[:, 1] for block in top]).cpu().numpy()
-
-
-def _flips(x: Tensor, logits: Tensor, noise: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Whether noise (d + 1, k, C) changes the predictions of items (m,). Shape: (m, k)."""
-    k, num_classes = noise.shape[1:]
-    flips = np.empty((len(items), k), dtype=bool)
-    if len(items) == 0:
-        return flips
-    weight = torch.from_numpy(noise).flatten(1).to(x.device)  # (d + 1, k · C)
-    size = max(1, BLOCK // (k * num_classes))
-    for start in range(0, len(items), size):
-        rows = torch.from_numpy(items[start : start + size]).to(x.device)
-        scores = logits[rows].double()
-        moved = torch.addmm(weight[-1], x[rows].double(), weight[:-1])
-        moved = moved.view(-1, k, num_classes) + scores[:, None]
-        changed = moved.argmax(dim=2) != scores.argmax(dim=1, keepdim=True)
-        flips[start : start + size] = changed.cpu().numpy()
-    return flips

@@ -5,14 +5,15 @@ import torch
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._balls import BallCover, balls_of
-from dal_toolbox.active_learning.strategies._cover_pool import (
-    check_limit,
-    indices_on,
-    sample_items,
-    search_bytes,
-)
+from dal_toolbox.active_learning.strategies._balls import BallCover, Balls
+from dal_toolbox.active_learning.strategies._cover_pool import search_bytes
 from dal_toolbox.active_learning.strategies._kcenter import kcenter_greedy
+from dal_toolbox.active_learning.strategies._pool import (
+    candidate_subset,
+    check_limit,
+    rows_of,
+    unit_rows,
+)
 from dal_toolbox.active_learning.strategies._purity import pure_radius
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.progress import log
@@ -28,8 +29,9 @@ class ProbCover(QueryStrategy):
     taken (k-center), and the log says so. Ties go to the lowest index.
 
     Exact up to ``max_items`` unlabeled items; beyond, a random subset of so many candidates is
-    covered and chosen from, and the log says so. Time O(N² d), N at most #labeled + ``max_items``;
-    memory O(N), or that of the graph of all pairs within δ if it fits into ``chunk_bytes``.
+    covered and chosen from, and the log says so. Time O(N² d), N at most #labeled + ``max_items``,
+    with w < d in place of d where w = 32, 64 or 128 dimensions hold nearly all of the distances.
+    Memory: one copy of the rows, and of those in w dimensions.
 
     Args:
         delta: Radius; none: from the purity.
@@ -54,18 +56,20 @@ class ProbCover(QueryStrategy):
         check_size(context, n)
         if n == 0:
             return np.empty(0, np.int64)
-        candidates = sample_items(context, self.max_items, n, "probcover")
+        candidates = candidate_subset(
+            context, self.max_items, n, "probcover", verb="covered and chosen from"
+        )
         items = np.union1d(context.labeled, candidates)  # ascending
         if len(candidates) == len(context.unlabeled):
             items = np.arange(len(context.features))
-        x = context.normalized[indices_on(context.features, items)]
+        x = unit_rows(context, items)
         delta = self.delta or find_radius(context, x, self.purity, "probcover")
-        labeled = indices_on(x, np.searchsorted(items, context.labeled))
-        balls = balls_of(x, delta, chunk_bytes=search_bytes(context))
+        labeled = rows_of(context, np.searchsorted(items, context.labeled))
+        balls = Balls(x, delta, search_bytes(context))
         covered = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         covered[balls.members(labeled)] = True
         cover = BallCover(balls, covered)
-        open_ = indices_on(x, np.searchsorted(items, candidates))
+        open_ = rows_of(context, np.searchsorted(items, candidates))
         picks = items[fullest_balls(cover, open_, n).cpu().numpy()]
         return picks if len(picks) == n else _fill(context, picks, n)
 
@@ -107,8 +111,8 @@ def _fill(context: QueryContext, picks: np.ndarray, n: int) -> np.ndarray:
     features = context.normalized
     more = kcenter_greedy(
         features,
-        indices_on(features, np.concatenate([context.labeled, picks])),
-        indices_on(features, np.setdiff1d(context.unlabeled, picks)),
+        rows_of(context, np.concatenate([context.labeled, picks])),
+        rows_of(context, np.setdiff1d(context.unlabeled, picks)),
         n - len(picks),
         chunk_bytes=context.chunk_bytes,
     )

@@ -9,8 +9,8 @@ from dal_toolbox.active_learning.strategies.base import (
     STRATEGIES,
     QueryStrategy,
     ScoreStrategy,
-    _checked,
     check_size,
+    checked_scores,
     random_query,
 )
 from dal_toolbox.errors import UserError
@@ -63,7 +63,9 @@ class StochasticAcquisition(QueryStrategy):
             scores = self._strategy.score(context)
         except NoClassifier:
             return random_query(context, n, instead_of=f"{type(self).__name__} of {self.base}")
-        weights = self.log_weights(_checked(scores, len(context.unlabeled), self.base), context.rng)
+        weights = self.log_weights(
+            checked_scores(scores, len(context.unlabeled), self.base), context.rng
+        )
         noise = context.rng.gumbel(size=len(weights))
         with np.errstate(invalid="ignore"):
             keys = np.where(np.isinf(weights), weights, self.beta * weights + noise)

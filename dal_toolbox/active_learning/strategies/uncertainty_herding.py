@@ -7,14 +7,12 @@ from torch import Tensor
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._cover_kernel import CoverKernel, gaussian
 from dal_toolbox.active_learning.strategies._cover_pool import (
-    check_limit,
-    cover_kernel,
-    indices_on,
-    sample_candidates,
-    sample_targets,
+    cover_problem,
+    cover_subsets,
     search_bytes,
 )
 from dal_toolbox.active_learning.strategies._greedy import greedy_cover
+from dal_toolbox.active_learning.strategies._pool import check_limit, unit_rows
 from dal_toolbox.active_learning.strategies._temperature import temperature
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.neighbors import knn
@@ -32,7 +30,8 @@ class UncertaintyHerding(QueryStrategy):
     to the lowest index. Exact up to ``max_targets`` and ``max_candidates`` unlabeled items; beyond,
     random subsets, and the log says so.
 
-    Time O(N² d) for the first pass over all pairs (N at most the limits), then lazily.
+    Time O(N² d) for one pass over all pairs (N at most the limits), without labels about three; then
+    lazily. Memory: one copy of the rows, and 5 bytes for each candidate and each of 128 clusters.
 
     Args:
         sigma: Length scale of the kernel on unit-norm features; none: the rule above.
@@ -62,12 +61,11 @@ class UncertaintyHerding(QueryStrategy):
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)
-        name, unlabeled = "uncertainty_herding", context.pool.unlabeled
-        targets = sample_targets(context, unlabeled, self.max_targets, name)
-        candidates = sample_candidates(context, self.max_candidates, n, name)
+        limits = self.max_targets, self.max_candidates
+        unlabeled = context.pool.unlabeled
+        targets, candidates = cover_subsets(context, unlabeled, limits, n, "uncertainty_herding")
         sigma = closest_pair(context) if self.sigma is None else self.sigma
-        kernel = cover_kernel(context, targets, candidates, gaussian(sigma))
-        covered = kernel.covered(indices_on(kernel.features, context.labeled))
+        kernel, covered = cover_problem(context, targets, candidates, gaussian(sigma))
         weights = self._uncertainty(context, targets).to(covered)
         found = greedy_cover(kernel, weights, covered, n)
         picks = found.picks[found.gains.to(found.picks.device) > 0]
@@ -87,7 +85,7 @@ class UncertaintyHerding(QueryStrategy):
 
 def closest_pair(context: QueryContext) -> float:
     """The smallest positive distance between labeled items on the unit sphere; 1 if there is none."""
-    x = context.normalized[indices_on(context.normalized, context.labeled)]
+    x = unit_rows(context, context.labeled)
     distinct = x.unique(dim=0)
     if len(distinct) < 2:
         return 1.0

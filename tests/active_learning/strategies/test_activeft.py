@@ -10,6 +10,7 @@ from dal_toolbox.active_learning.strategies import activeft
 from dal_toolbox.active_learning.strategies.activeft import (
     ActiveFT,
     attraction,
+    distances_to_fixed,
     nearest_distinct,
     repulsion,
 )
@@ -38,9 +39,11 @@ def test_gradient_is_that_of_the_objective(num_fixed, num_points, entries, monke
     monkeypatch.setattr(activeft, "ENTRIES", entries)
     rng = np.random.default_rng(0)
     x, fixed, points = unit(rng, 40, 5), unit(rng, num_fixed, 5), unit(rng, num_points, 5)
-    theta = torch.from_numpy(points).requires_grad_()
-    loss(torch.from_numpy(x), torch.from_numpy(fixed), theta, 0.3).backward()
-    gradient = (attraction(x, fixed, points) + repulsion(fixed, points, 0.3)) / 0.3
+    x, fixed, points = (torch.from_numpy(values) for values in (x, fixed, points))
+    theta = points.clone().requires_grad_()
+    loss(x, fixed, theta, 0.3).backward()
+    to_fixed = distances_to_fixed(x, fixed, torch.full((40,), torch.nan).double(), torch.arange(40))
+    gradient = (attraction(x, points, to_fixed) + repulsion(fixed, points, 0.3)) / 0.3
     gradient -= (gradient * points).sum(1, keepdims=True) * points
     np.testing.assert_allclose(gradient, theta.grad.numpy(), atol=1e-12)
 
@@ -60,7 +63,7 @@ def test_points_equal_those_of_autograd_and_adam(labeled):
         loss(x, x[list(labeled)], theta, 0.07).backward()
         optimizer.step()
         theta.data = F.normalize(theta.data, dim=1)
-    moved = ActiveFT(num_iterations=50, learning_rate=1e-2).move(context, start.numpy())
+    moved = ActiveFT(num_iterations=50, learning_rate=1e-2).move(context, start)
     np.testing.assert_allclose(moved, theta.detach().numpy(), atol=1e-6)
 
 
@@ -84,7 +87,21 @@ def test_nearest_distinct_equals_naive(n, block, monkeypatch):
     points = unit(rng, 3, 8)[rng.integers(3, size=n)].astype(np.float32)  # many want the same item
     x = context.normalized.double().numpy()
     expected = naive_nearest(x, points.astype(float), context.unlabeled)
-    assert nearest_distinct(context, points).tolist() == expected
+    assert nearest_distinct(context, torch.from_numpy(points)).tolist() == expected
+
+
+def test_distances_to_fixed_points_are_computed_once():
+    rng = np.random.default_rng(0)
+    x, fixed = (torch.from_numpy(unit(rng, size, 5)) for size in (40, 3))
+    rows = torch.arange(0, 80, 2)  # of 80 items
+    known = torch.full((80,), torch.nan, dtype=torch.float64)
+    known[10] = 7.0
+    expected = torch.cdist(x, fixed).amin(dim=1).square()
+    expected[5] = 7.0
+    found = distances_to_fixed(x, fixed, known, rows)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert known[1::2].isnan().all()
+    assert torch.equal(known[rows], found)
 
 
 def test_objective_falls():
@@ -92,7 +109,7 @@ def test_objective_falls():
     context = Situation(features).context(PosteriorClassifier)
     x = context.normalized.double()
     start = x[torch.arange(12)]
-    moved = torch.from_numpy(ActiveFT().move(context, start.numpy()))
+    moved = ActiveFT().move(context, start)
     empty = x[:0]
     assert loss(x, empty, moved, 0.07) < loss(x, empty, start, 0.07) - 1
 
@@ -102,10 +119,10 @@ def test_large_pools_are_seen_in_part_and_covered_as_well(caplog):
     x = context.normalized.double()
     start, empty = x[:5], x[:0]
     options = {"learning_rate": 1e-2, "temperature": 0.3}
-    whole = torch.from_numpy(ActiveFT(**options).move(context, start.numpy()))
+    whole = ActiveFT(**options).move(context, start)
     assert "an iteration sees" not in caplog.text
     with caplog.at_level(logging.INFO, logger="dal_toolbox"):
-        part = torch.from_numpy(ActiveFT(batch_size=300, **options).move(context, start.numpy()))
+        part = ActiveFT(batch_size=300, **options).move(context, start)
     assert "an iteration sees 300 of 900 items" in caplog.text
     before, best, reached = (float(loss(x, empty, p, 0.3)) for p in (start, whole, part))
     assert reached - best < 0.05 * (before - best)

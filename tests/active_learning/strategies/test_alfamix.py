@@ -13,6 +13,7 @@ from dal_toolbox.active_learning._situations import (
     situations,
 )
 from dal_toolbox.active_learning.strategies._cluster_pick import cluster_pick, fill_at_random
+from dal_toolbox.active_learning.strategies._critical import CriticalBounds
 from dal_toolbox.active_learning.strategies._mixing import AnyHead, LinearHead, head_of
 from dal_toolbox.active_learning.strategies.alfamix import AlfaMix, class_means
 from dal_toolbox.classifiers import CLASSIFIERS
@@ -31,6 +32,11 @@ def situation(d=8, num_classes=3):
     features, targets = blobs(60, d=d)
     features = features + 1.2 * features.roll(1, 0)  # less easy
     return Situation(features, tuple(range(12)), tuple(targets[:12].tolist()), num_classes)
+
+
+def changes(head, z, anchors, epsilon):
+    [change] = head.growing(lambda positions: z[positions], len(z), anchors, [epsilon])
+    return torch.from_numpy(change)
 
 
 def naive_candidates(x, anchors, logits, gradients, epsilon):
@@ -77,7 +83,7 @@ def test_candidates_of_a_linear_head_equal_the_formula(maker, epsilon, num_class
     anchors += [x[:12].mean(0)] if num_classes > 3 else []
     np.testing.assert_allclose(class_means(head, context).numpy(), anchors, atol=1e-12)
     expected = naive_candidates(x, anchors, logits, gradients, epsilon)
-    found = head.changes(head.inputs(context.features), torch.tensor(np.array(anchors)), epsilon)
+    found = changes(head, head.inputs(context.features), torch.tensor(np.array(anchors)), epsilon)
     np.testing.assert_array_equal(found.numpy(), expected)
 
 
@@ -98,7 +104,7 @@ def test_a_differentiable_classifier_gives_the_formula_too(epsilon):
     F.cross_entropy(output, output.argmax(1), reduction="sum").backward()
     anchors = class_means(head, context)
     arguments = context.features.double().numpy(), anchors.numpy(), logits, z.grad.numpy(), epsilon
-    found = head.changes(head.inputs(context.features), anchors, epsilon)
+    found = changes(head, head.inputs(context.features), anchors, epsilon)
     np.testing.assert_array_equal(found.numpy(), naive_candidates(*arguments))
     assert found.any()
 
@@ -108,8 +114,8 @@ def test_both_heads_agree():
     linear, asked = head_of(context.classifier, context.features), AnyHead(context.classifier, True)
     z, anchors = context.features.double(), class_means(linear, context)
     for epsilon in (0.1, 0.3, 0.9):
-        expected = linear.changes(z, anchors, epsilon)
-        assert torch.equal(asked.changes(z, anchors, epsilon), expected)
+        expected = changes(linear, z, anchors, epsilon)
+        assert torch.equal(changes(asked, z, anchors, epsilon), expected)
 
 
 def test_without_a_gradient_items_move_straight(caplog):
@@ -119,14 +125,14 @@ def test_without_a_gradient_items_move_straight(caplog):
     assert "KNNClassifier has no gradient" in caplog.text
     anchors = class_means(head, context)
     z = head.inputs(context.features)
-    changes = head.changes(z, anchors, 0.3)
+    found = changes(head, z, anchors, 0.3)
     predicted = context.classifier.logits(context.features).argmax(1)
     expected = torch.zeros(60, dtype=torch.bool)
     for anchor in anchors:
         moved = context.classifier.logits((0.7 * z + 0.3 * anchor).float())
         expected |= moved.argmax(1) != predicted
-    assert torch.equal(changes, expected)
-    assert 0 < changes.sum() < 60
+    assert torch.equal(found, expected)
+    assert 0 < found.sum() < 60
 
 
 @pytest.mark.parametrize("scale", [1.0, 30.0, 1000.0])
@@ -140,8 +146,22 @@ def test_certain_predictions_have_a_direction(scale):
     critical = float(linear.critical(z, anchor))
     assert 0 < critical < 1
     for head in (linear, asked):
-        assert not head.changes(z, anchor, 0.99 * critical)
-        assert head.changes(z, anchor, 1.01 * critical)
+        assert not changes(head, z, anchor, 0.99 * critical)
+        assert changes(head, z, anchor, 1.01 * critical)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0])
+def test_bounds_of_float32_hold_what_float64_finds(scale):
+    noise = torch.Generator().manual_seed(0)
+    weight, z = torch.randn(64, 50, generator=noise), torch.randn(500, 64, generator=noise)
+    weight, z = scale * weight.double(), z.double()
+    z[:20] = z[20:40] * 1e-4
+    bias, anchors = torch.arange(50).double() / 50, z[-7:]
+    exact = LinearHead(weight, bias, False).critical(z, anchors)
+    low, high = CriticalBounds(weight, bias, anchors)(z)
+    assert ((low <= exact) & (exact <= high)).all()
+    if scale < 1:
+        assert (high < 1.1 * low)[40:].double().mean() > 0.5
 
 
 def test_an_item_that_is_the_anchor_stays():

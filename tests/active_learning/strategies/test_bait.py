@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dal_toolbox.active_learning._situations import PosteriorClassifier, situations
-from dal_toolbox.active_learning.strategies import STRATEGIES, _fisher, bait
+from dal_toolbox.active_learning.strategies import STRATEGIES, _fisher, _fisher_pool, bait
 from dal_toolbox.errors import UserError
 
 
@@ -85,14 +85,45 @@ def test_picks_equal_brute_force(situation, options):
     assert picks.tolist() == expected
 
 
-@pytest.mark.parametrize("expectation", ["binary", "top_c"])
-def test_picks_in_float32_equal_those_in_float64(expectation, monkeypatch):
-    expected = STRATEGIES.build("bait", expectation=expectation).query(context_of(), 15)
-    monkeypatch.setattr(bait, "SMALL", 0)
-    for large in (0, 2**32):
-        monkeypatch.setattr(bait, "LARGE", large)
-        picks = STRATEGIES.build("bait", expectation=expectation).query(context_of(), 15)
-        assert picks.tolist() == expected.tolist()
+@pytest.mark.parametrize("situation", ["ordinary", "duplicates", "half precision"])
+@pytest.mark.parametrize("options", [{}, {"ridge": 0.01}, {"expectation": "top_c"}])
+def test_picks_of_a_working_set_equal_those_of_all(situation, options, monkeypatch):
+    """Of 50 items 16 are looked at, and all others followed in float32."""
+    strategy = STRATEGIES.build("bait", **options)
+    expected = strategy.query(context_of(situation), 15)
+    monkeypatch.setattr(_fisher_pool, "WORKING", 0)
+    assert strategy.query(context_of(situation), 15).tolist() == expected.tolist()
+    monkeypatch.setattr(_fisher_pool, "FIRST", 30)  # no block of picks can be made by 16 items
+    assert strategy.query(context_of(situation), 15).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("rounding", [1e-4, 1.0])
+def test_rough_products_of_float32_are_measured_again(rounding, monkeypatch):
+    expected = STRATEGIES.build("bait").query(context_of(), 15)
+    monkeypatch.setattr(_fisher_pool, "WORKING", 0)
+    monkeypatch.setattr(_fisher_pool, "ROUNDED", rounding)
+    assert STRATEGIES.build("bait").query(context_of(), 15).tolist() == expected.tolist()
+
+
+def test_float32_follows_the_forms():
+    context = context_of()
+    factors = bait.LastLayer(context, context.unlabeled, torch.full((50, 1, 1), 0.4).double())
+    v = factors.rows(torch.arange(50))
+    fisher = v.flatten(0, 1).T @ v.flatten(0, 1) / 50
+    inverse = torch.eye(8).double()
+    forms = _fisher_pool.Forms.of(factors, inverse, fisher, 2**20)
+    steps, greedy = forms.choose(torch.arange(50), inverse, fisher, 12)
+    after, found, first = forms.after(steps, torch.zeros(50, dtype=torch.bool))
+    assert len(found) == 0
+    assert first == 12
+    for approximate, matrix, error in zip(
+        (after.small, after.large),
+        (greedy.inverse, greedy.inverse @ fisher @ greedy.inverse),
+        after.errors,
+        strict=True,
+    ):
+        exact = v @ matrix @ v.mT
+        assert ((approximate - exact).abs().flatten() <= error * factors.norms).all()
 
 
 def test_rough_updates_are_measured_again(monkeypatch):
@@ -146,7 +177,7 @@ def test_top_c_of_many_candidates_draws_some_and_says_so(caplog):
     with caplog.at_level(logging.INFO, logger="dal_toolbox"):
         picks = strategy.query(context_of(), 10)
     assert len(set(picks)) == 10
-    assert "Bait: 20 of 50 candidates are drawn at random" in caplog.text
+    assert "bait: items are chosen from 20 of 50 items (max_items)" in caplog.text
 
 
 def test_top_c_of_wide_matrices_is_refused(monkeypatch):

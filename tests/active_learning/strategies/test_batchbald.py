@@ -86,7 +86,7 @@ def test_gains_add_up_to_the_joint_information():
     table = random_table(8)
     joint, total = Joint.prior(table[0]), 0.0
     for item in range(5):
-        total += float(joint.gains(table[item : item + 1], 2**20))
+        total += float(joint.gains(table[item : item + 1]))
         joint = joint.extended(table[item], 10**6, generator(0))
         assert total == pytest.approx(joint_information(table, range(item + 1)), abs=1e-8)
     assert not joint.sampled
@@ -98,10 +98,8 @@ def test_sampled_gains_are_near_the_exact_ones():
     sampled = resampled(table, 6, 100, 0)
     assert sampled.sampled
     assert len(sampled.weights) == 100
-    expected = resampled(table, 6, 10**6, 0).gains(table[6:], 2**20)
-    found = torch.stack(
-        [resampled(table, 6, 100, seed).gains(table[6:], 2**20) for seed in range(40)]
-    )
+    expected = resampled(table, 6, 10**6, 0).gains(table[6:])
+    found = torch.stack([resampled(table, 6, 100, seed).gains(table[6:]) for seed in range(40)])
     error = found.mean(0) - expected
     assert (error.abs() < 5 * found.std(0) / 40**0.5 + 1e-9).all()  # unbiased
     assert found.std(0).max() < 0.25 * expected.max()

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from dal_toolbox.active_learning._situations import PosteriorClassifier, Situation, blobs
-from dal_toolbox.active_learning.strategies import _blocks, _cluster_pick
-from dal_toolbox.active_learning.strategies._blocks import logit_blocks, reduce_logits
+from dal_toolbox.active_learning.strategies import _cluster_pick, _predictions
 from dal_toolbox.active_learning.strategies._cluster_pick import (
     cluster,
     cluster_pick,
     fill_at_random,
     take_turns,
 )
+from dal_toolbox.active_learning.strategies._predictions import logit_blocks, reduce_logits
 
 
 def make_context(features, **options):
@@ -127,7 +127,7 @@ def test_blocks_give_the_logits_of_the_context(monkeypatch):
     features, targets = blobs(60)
     situation = Situation(features, (3, 4, 5), tuple(targets[3:6].tolist()))
     expected = situation.context(PosteriorClassifier).logits
-    monkeypatch.setattr(_blocks, "ROWS", 7)
+    monkeypatch.setattr(_predictions, "ROWS", 7)
     context = situation.context(PosteriorClassifier)
     indices, logits = zip(*logit_blocks(context), strict=True)
     assert torch.equal(torch.cat(logits), expected)

@@ -6,7 +6,8 @@ import torch
 from scipy.stats import chisquare
 
 from dal_toolbox.active_learning.strategies import _d2_sampling
-from dal_toolbox.active_learning.strategies._d2_sampling import Products, d2_sample, proposals
+from dal_toolbox.active_learning.strategies._d2_sampling import Proposals, d2_sample
+from dal_toolbox.active_learning.strategies._products import Products
 from dal_toolbox.seeding import generator
 
 
@@ -133,7 +134,7 @@ def test_proposals_follow_the_weights(monkeypatch):
     rng = generator(0, "proposals")
     counts = np.zeros(7)
     while counts.sum() < 7000:
-        for position in proposals(weights.copy(), rng):
+        for position in Proposals(weights.copy(), rng):
             counts[position] += 1
             break  # the length of a queue depends on what is drawn
     assert counts[2] == 0
@@ -147,7 +148,7 @@ def test_consecutive_proposals_are_independent():
     rng = generator(0, "consecutive")
     pairs = np.zeros((3, 3))
     for _ in range(5000):
-        stream = proposals(weights.copy(), rng)
+        stream = Proposals(weights.copy(), rng)
         pairs[next(stream), next(stream)] += 1
     expected = 5000 * np.outer(weights, weights) / weights.sum() ** 2
     assert chisquare(pairs.ravel(), expected.ravel()).pvalue > 1e-3

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.datasets import load_digits
 
 from dal_toolbox.active_learning._situations import PosteriorClassifier, Situation, blobs
-from dal_toolbox.active_learning.strategies._radii import covered_share, pure_radii
+from dal_toolbox.active_learning.strategies._radii import ball_purities, covered_share, pure_radii
 from dal_toolbox.active_learning.strategies.dcom import DCoM
 from dal_toolbox.active_learning.strategies.probcover import ProbCover
+from dal_toolbox.active_learning.strategies.uncertainty import MarginSampling
 from dal_toolbox.seeding import generator
 
 LABELED = (0, 1, 2, 10, 11, 20, 21, 33)
@@ -43,9 +45,11 @@ def reference(context, n, delta):
     labels = np.empty(len(distances), int)
     labels[labeled] = context.labels
     labels[unlabeled] = context.logits.argmax(dim=1)
-    before = (distances[labeled] < delta).any(axis=0).mean()
-    radii = np.array([bisected(distances, labels, i, 0.4 + 0.2 * before) for i in labeled])
-    covered = (distances[labeled] < radii[:, None]).any(axis=0)
+    covered = (distances[labeled] < delta).any(axis=0)
+    for _ in range(3):
+        threshold = 0.4 + 0.2 * covered.mean()
+        radii = np.array([bisected(distances, labels, i, threshold) for i in labeled])
+        covered = (distances[labeled] < radii[:, None]).any(axis=0)
     competence = (1 + math.exp(-50 * 0.2)) / (1 + math.exp(-50 * (covered.mean() - 0.8)))
     ball = distances < radii.mean()
     top = np.sort(context.probabilities.numpy(), axis=1)
@@ -104,15 +108,10 @@ def test_radii_equal_bisection(purity, chunk_bytes):
     x = F.normalize(blobs(300)[0], dim=1)
     labels = torch.from_numpy(generator(0, "test").integers(3, size=300) // 2)
     centers = torch.arange(0, 300, 7)
-    radii = pure_radii(
-        x,
-        labels,
-        centers,
-        purity=purity,
-        max_radius=1.1,
-        resolution=0.05,
-        chunk_bytes=chunk_bytes,
+    shares = ball_purities(
+        x, labels, centers, max_radius=1.1, resolution=0.05, chunk_bytes=chunk_bytes
     )
+    radii = pure_radii(shares, purity, 1.1)
     distances = distances_of(x)
     expected = [bisected(distances, labels.numpy(), int(i), purity) for i in centers]
     np.testing.assert_allclose(radii.numpy(), expected, rtol=1e-12)
@@ -122,7 +121,34 @@ def test_radii_equal_bisection(purity, chunk_bytes):
     assert share == pytest.approx(true.mean())
 
 
-@pytest.mark.parametrize("wrong", [{"resolution": 0.0}, {"resolution": 2.0}, {"max_items": 0}])
+def digits_context(n):
+    data = load_digits()
+    features, targets = torch.from_numpy(data.data / 16).float(), data.target
+    labeled = tuple(generator(0, "test").permutation(len(targets))[:n].tolist())
+    known = tuple(targets[list(labeled)].tolist())
+    return Situation(features, labeled, known, 10).context(PosteriorClassifier)
+
+
+@pytest.mark.parametrize(("number", "margin", "density"), [(10, False, True), (300, True, False)])
+def test_density_decides_at_few_labels_and_margin_at_many(number, margin, density):
+    context = digits_context(number)
+    strategy = DCoM(min_purity=0.9, max_purity=0.9)
+    picks = strategy.query(context, 10).tolist()
+    by_margin = MarginSampling().query(context, 10).tolist()
+    by_density = DCoM(min_purity=0.9, max_purity=0.9, center=5.0).query(context, 10).tolist()
+    assert (picks == by_margin, picks == by_density) == (margin, density)
+
+
+def test_a_threshold_that_few_balls_reach_hands_over_to_margin_at_once():
+    context = digits_context(40)  # of 0.4 to 0.6, as published
+    picks = set(DCoM().query(context, 10).tolist())
+    assert len(picks & set(MarginSampling().query(context, 10).tolist())) >= 8
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"resolution": 0.0}, {"resolution": 2.0}, {"max_items": 0}, {"min_purity": 0.7}],
+)
 def test_wrong_hyperparameters(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         DCoM(**wrong)

@@ -10,7 +10,7 @@ from dal_toolbox.active_learning._situations import (
     situations,
 )
 from dal_toolbox.active_learning.strategies._cluster_pick import cluster_pick, fill_at_random
-from dal_toolbox.active_learning.strategies.dropquery import DropQuery
+from dal_toolbox.active_learning.strategies.dropquery import DropQuery, draw_mask
 
 
 def situation(n=60):
@@ -29,7 +29,7 @@ def naive_changes(context, num_masks, dropout, rng):
         return (x / np.where(norms > 0, norms, 1) @ weight + bias).argmax(1)
 
     x = context.features[context.unlabeled].double().numpy()
-    masks = [rng.random(x.shape, dtype=np.float32) >= dropout for _ in range(num_masks)]
+    masks = [draw_mask(rng, x.shape, dropout) for _ in range(num_masks)]
     return sum((predict(x * mask / (1 - dropout)) != predict(x)).astype(int) for mask in masks)
 
 
@@ -39,6 +39,16 @@ def test_changes_equal_naive_given_the_same_masks(num_masks, dropout):
     changes = DropQuery(num_masks=num_masks, dropout=dropout).changes(context)
     np.testing.assert_array_equal(changes, naive_changes(other, num_masks, dropout, other.rng))
     assert 0 < (changes > 0).sum() < len(changes)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.25, 0.75, 0.9])
+def test_masks_drop_their_share_independently(dropout):
+    dropped = ~draw_mask(np.random.default_rng(0), (301, 333), dropout)
+    n, deviation = dropped.size, (dropout * (1 - dropout)) ** 0.5
+    assert abs(dropped.mean() - dropout) <= 4 * deviation / n**0.5 + 2**-16
+    for shift in range(1, 5):
+        both = (dropped[:, shift:] & dropped[:, :-shift]).mean()
+        assert abs(both - dropout**2) <= 6 * deviation / n**0.5 + 2**-15
 
 
 def test_candidates_are_relaxed_step_by_step():

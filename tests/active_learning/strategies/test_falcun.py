@@ -8,7 +8,7 @@ from scipy.stats import chisquare
 
 from dal_toolbox.active_learning._situations import PosteriorClassifier, situations
 from dal_toolbox.active_learning.strategies import STRATEGIES, falcun
-from dal_toolbox.active_learning.strategies.falcun import Distances
+from dal_toolbox.active_learning.strategies._l1_distances import Distances, predictions
 from dal_toolbox.seeding import generator
 
 
@@ -37,6 +37,15 @@ def probabilities_of_next(p, picks, gamma):
     )
 
 
+def test_uncertainty_of_certain_predictions_loses_no_digit():
+    logits = torch.tensor([[0.0, 40.0, 3.0], [1.0, 1.0, 1.0], [0.0, 160.0, 100.0]])
+    p, uncertain = predictions(logits)
+    exact = logits.double().softmax(1)
+    torch.testing.assert_close(p.double(), exact, rtol=1e-6, atol=1e-30)
+    expected = torch.tensor([2 * np.exp(-37.0) + np.exp(-40.0), 1.0, 2 * np.exp(-60.0)])
+    torch.testing.assert_close(uncertain, expected, rtol=1e-5, atol=0, check_dtype=False)
+
+
 def random_p(n, C=3, seed=0):
     return generator(seed, "p").dirichlet(np.full(C, 0.6), size=n)
 
@@ -56,7 +65,8 @@ def test_extremes_equal_the_formula_after_every_pick(C):
         free = np.flatnonzero(distances.free)
         np.testing.assert_allclose(distances.extremes(), (d[free].min(), d[free].max()), atol=1e-12)
         lowest = free[d[free].argmin()]  # at times the one that decides
-        pick = distances.take(int(lowest if rng.random() < 0.2 else rng.choice(free)))
+        pick = int(lowest if rng.random() < 0.2 else rng.choice(free))
+        distances.take(pick)
         d = np.minimum(d, np.abs(p - p[pick]).sum(1))
     distances.measure(np.flatnonzero(distances.free))
     np.testing.assert_allclose(distances.values[distances.free], d[distances.free], atol=1e-12)
@@ -78,7 +88,7 @@ def test_sequences_have_the_probabilities_of_the_formula(gamma, patience, monkey
     counts, rng, total = dict.fromkeys(expected, 0), generator(0, "falcun"), 800
     for _ in range(total):
         distances = distances_of(p)
-        counts[tuple(strategy._draw(distances, rng) for _ in range(3))] += 1
+        counts[tuple(strategy.draw(distances, 3, rng))] += 1
     many = [s for s in expected if expected[s] * total >= 5]
     observed = np.array([*(counts[s] for s in many), total - sum(counts[s] for s in many)])
     theory = total * np.array([expected[s] for s in many])

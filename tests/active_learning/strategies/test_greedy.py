@@ -56,11 +56,11 @@ def datasets():
     }
 
 
-def kernel_of(x, kernel, candidates=None, targets=None, chunk_bytes=2**28):
+def kernel_of(x, kernel, candidates=None, targets=None, chunk_bytes=2**28, clusters=None):
     everything = torch.arange(len(x))
     targets = everything if targets is None else targets
     candidates = everything if candidates is None else candidates
-    return CoverKernel(x, targets, candidates, kernel, chunk_bytes)
+    return CoverKernel(x, targets, candidates, kernel, chunk_bytes, clusters)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -108,9 +108,9 @@ def test_bounds_are_never_below_the_kernel():
     for function, formula in KERNELS.values():
         kernel = kernel_of(x, function)
         true = formula(squared_distances(x.double().numpy(), x.double().numpy()))
-        for columns, values in kernel.upper(torch.arange(200)):
-            assert (values.double().numpy() >= true[:, columns]).all()
-            np.testing.assert_allclose(values.numpy(), true[:, columns], atol=1e-3)
+        values = kernel.upper(kernel.left(torch.arange(200)), slice(0, 200)).numpy()
+        assert (values.astype(np.float64) >= true).all()
+        np.testing.assert_allclose(values, true, atol=1e-3)
 
 
 def test_lazy_choice_looks_at_few_candidates_again(monkeypatch):
@@ -128,13 +128,16 @@ def test_lazy_choice_looks_at_few_candidates_again(monkeypatch):
     assert seen.rows < 600 * 100 / 5
 
 
-@pytest.mark.parametrize("size", [2, 9, 40])
-def test_a_small_row_cache_changes_nothing(size):
-    x = unit(60, 5)
+@pytest.mark.parametrize("name", datasets())
+@pytest.mark.parametrize("number", [2, 9, 40])
+def test_clusters_change_nothing(name, number):
+    x = datasets()[name]
     ones, zeros = torch.ones(60).double(), torch.zeros(60).double()
-    expected = greedy_cover(kernel_of(x, gaussian(1.0)), ones, zeros, 30)
-    found = greedy_cover(kernel_of(x, gaussian(1.0), chunk_bytes=8 * 60 * size), ones, zeros, 30)
-    assert found.picks.tolist() == expected.picks.tolist()
+    expected = greedy_cover(kernel_of(x, gaussian(0.7)), ones, zeros, 30)
+    clusters = torch.randint(number, (60,), generator=torch.Generator().manual_seed(number))
+    for some in (clusters, clusters.sort().values):
+        found = greedy_cover(kernel_of(x, gaussian(0.7), clusters=some), ones, zeros, 30)
+        assert found.picks.tolist() == expected.picks.tolist()
 
 
 def test_features_must_be_finite():

@@ -6,7 +6,8 @@ import torch
 from scipy.stats import chisquare
 
 from dal_toolbox.active_learning._situations import PosteriorClassifier, situations
-from dal_toolbox.active_learning.strategies import STRATEGIES
+from dal_toolbox.active_learning.strategies import STRATEGIES, _flips
+from dal_toolbox.active_learning.strategies._flips import Items
 from dal_toolbox.active_learning.strategies.ldm import LDM, SIGMAS, seeding
 from dal_toolbox.errors import UserError
 from dal_toolbox.seeding import generator
@@ -30,10 +31,11 @@ def brute_force(x, logits, rng, k, max_draws):
     ldm = np.ones(len(x))
     for sigma in SIGMAS:
         for _ in range(max_draws // k):
-            noise = sigma * rng.standard_normal((x.shape[1] + 1, k, logits.shape[1]))
+            noise = rng.standard_normal((logits.shape[1], k, x.shape[1] + 1), np.float32)
+            noise *= sigma
             old = ldm.copy()
             for j in range(k):
-                flips = (logits + x @ noise[:-1, j] + noise[-1, j]).argmax(1) != before
+                flips = (logits + x @ noise[:, j, :-1].T + noise[:, j, -1]).argmax(1) != before
                 ldm[flips] = np.minimum(ldm[flips], flips.mean())
             if np.array_equal(old, ldm):
                 break
@@ -59,9 +61,33 @@ def test_ldm_grows_with_the_distance_to_the_boundary():
 
 def test_a_reference_estimates_the_share_of_disagreement():
     x, logits = inputs()
-    everything = LDM().least_disagreement(x, logits, generator(0))
-    some = LDM(num_reference=25).least_disagreement(x, logits, generator(0))
-    assert np.corrcoef(everything, some)[0, 1] > 0.9
+    alike = []
+    for seed in range(5):
+        everything = LDM().least_disagreement(x, logits, generator(seed))
+        some = LDM(num_reference=25).least_disagreement(x, logits, generator(seed))
+        alike.append(np.corrcoef(everything, some)[0, 1])
+    assert np.median(alike) > 0.9
+
+
+@pytest.mark.parametrize("unit", [2.0**-24, 1e-3])  # all is doubtful with the large one
+@pytest.mark.parametrize("block", [2**19, 64])
+@pytest.mark.parametrize("num_classes", [2, 3, 60])
+def test_flips_equal_the_formula(unit, block, num_classes, monkeypatch):
+    monkeypatch.setattr(_flips, "UNIT", unit)
+    monkeypatch.setattr(_flips, "BLOCK", block)
+    rng = generator(0, "flips")
+    x = rng.standard_normal((80, 7))
+    x = torch.from_numpy(x / np.linalg.norm(x, axis=1, keepdims=True)).float()
+    logits = torch.from_numpy(rng.standard_normal((80, num_classes))).float()
+    logits[:5] = 0  # all are equal
+    items, rows = Items.of(x, logits), torch.arange(0, 80, 2)
+    for sigma in (0.01, 0.1, 1.0):
+        noise = torch.from_numpy(rng.standard_normal((num_classes, 4, 8), np.float32)) * sigma
+        moved = torch.einsum("cjd,nd->njc", noise[..., :-1].double(), x[rows].double())
+        moved += logits[rows, None].double() + noise[..., -1].T.double()
+        expected = moved.argmax(dim=2) != logits[rows].argmax(dim=1)[:, None]
+        for reach in (20 * sigma, float("inf")):
+            assert torch.equal(items.flips(noise, rows, reach), expected)
 
 
 def test_seeding_weights():
@@ -109,7 +135,7 @@ def test_many_candidates_are_drawn_from_and_it_says_so(caplog):
     with caplog.at_level(logging.INFO, logger="dal_toolbox"):
         picks = STRATEGIES.build("ldm", max_items=20).query(context_of(), 10)
     assert len(set(picks)) == 10
-    assert "LDM: 20 of 50 candidates are drawn at random" in caplog.text
+    assert "ldm: items are chosen from 20 of 50 items (max_items)" in caplog.text
 
 
 def test_cold_start_is_random_and_logged(caplog):

@@ -4,17 +4,12 @@ import torch
 import torch.nn.functional as F
 
 from dal_toolbox.active_learning._situations import PosteriorClassifier, Situation, blobs
-from dal_toolbox.active_learning.strategies import _purity
-from dal_toolbox.active_learning.strategies._balls import (
-    BallCover,
-    DistanceBalls,
-    GraphBalls,
-    balls_of,
-    estimate_edges,
-)
+from dal_toolbox.active_learning.strategies import _balls, _purity
+from dal_toolbox.active_learning.strategies._balls import BallCover, Balls
+from dal_toolbox.active_learning.strategies._distances import Rows
 from dal_toolbox.active_learning.strategies._purity import first_impure, pure_radius
 from dal_toolbox.active_learning.strategies.probcover import ProbCover
-from dal_toolbox.neighbors import kmeans, radius_graph
+from dal_toolbox.neighbors import kmeans
 from dal_toolbox.seeding import generator
 
 
@@ -89,14 +84,22 @@ def test_a_limit_makes_a_random_subset(caplog):
 
 
 @pytest.mark.parametrize("clusters", [1, 2, 7, 60])
-def test_first_impure_neighbor_equals_brute_force(clusters):
-    x = F.normalize(blobs(60)[0], dim=1)
+@pytest.mark.parametrize("tile", [(512, 1024), (32, 50)])
+@pytest.mark.parametrize("d", [8, 100])
+def test_first_impure_neighbor_equals_brute_force(clusters, tile, d, monkeypatch):
+    monkeypatch.setattr(_purity, "HEIGHT", tile[0])
+    monkeypatch.setattr(_purity, "WIDTH", tile[1])
+    x = F.normalize(blobs(60)[0], dim=1) if d == 8 else flat(60, d)
     labels = torch.from_numpy(generator(0, "test").integers(clusters, size=60))
     queries = torch.arange(0, 60, 2)
     distances = distances_of(x)
     distances[labels[:, None].numpy() == labels.numpy()] = np.inf
+    expected = distances.min(axis=1)[::2]
     found = first_impure(x, labels, queries, chunk_bytes=2**20)
-    np.testing.assert_allclose(found.numpy(), distances.min(axis=1)[::2], rtol=1e-6)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
+    for rank in (0, 3, 29):
+        found = first_impure(x, labels, queries, rank=rank, chunk_bytes=2**20).sort().values
+        np.testing.assert_allclose(found[: rank + 1], np.sort(expected)[: rank + 1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("purity", [0.5, 0.9, 0.95, 1.0])
@@ -130,38 +133,57 @@ def test_radius_of_a_sample_is_near(monkeypatch, caplog):
     assert "purity is measured on 500 of 2,000 balls" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["random", "grid", "duplicates"])
+def flat(n, d, *, noise=0.01, rank=8):
+    """Unit rows near a subspace of few dimensions."""
+    rng = generator(3, "flat")
+    x = rng.normal(size=(n, rank)) @ rng.normal(size=(rank, d)) + noise * rng.normal(size=(n, d))
+    return F.normalize(torch.from_numpy(x).float(), dim=1)
+
+
+@pytest.mark.parametrize("name", ["random", "grid", "duplicates", "flat", "noisy"])
 @pytest.mark.parametrize("chunk_bytes", [2**12, 2**22])
-def test_balls_with_and_without_a_graph_are_brute_force(name, chunk_bytes):
+@pytest.mark.parametrize("tile", [(512, 1024), (32, 50)])
+def test_balls_are_brute_force(name, chunk_bytes, tile, monkeypatch):
+    monkeypatch.setattr(_balls, "HEIGHT", tile[0])
+    monkeypatch.setattr(_balls, "WIDTH", tile[1])
     x = {
         "random": F.normalize(blobs(120)[0], dim=1),
         "grid": torch.from_numpy(generator(0).integers(4, size=(120, 2))).float() / 2,
         "duplicates": blobs(30)[0].repeat(4, 1),
+        "flat": flat(120, 100),
+        "noisy": flat(120, 100, noise=0.3),
     }[name]
-    radius = {"random": 0.6, "grid": 0.5, "duplicates": 2.0}[name]  # on the grid exactly a distance
+    # On the grid exactly a distance.
+    radius = {"random": 0.6, "grid": 0.5, "duplicates": 2.0, "flat": 1.0, "noisy": 1.1}[name]
     ball = distances_of(x) < radius
     some = torch.arange(5, 90, 4)
-    for balls in (
-        GraphBalls(radius_graph(x, radius), 2**12),
-        DistanceBalls(x, radius, chunk_bytes),
-    ):
-        assert balls.members(some).tolist() == np.flatnonzero(ball[some].any(axis=0)).tolist()
-        assert balls.counts(some).tolist() == ball[some].sum(axis=0).tolist()
-        assert balls.members(some[:0]).tolist() == []
-        cover = BallCover(balls, torch.zeros(120, dtype=torch.bool))
-        for item in (3, 50, 3, 51):
-            cover.pick(item)
-        left = ~ball[[3, 50, 51]].any(axis=0)
-        assert cover.degrees.tolist() == ball[:, left].sum(axis=1).tolist()
+    balls = Balls(x, radius, chunk_bytes)
+    assert len(balls.distances.stages) == 1 + (name in ("flat", "noisy"))
+    assert balls.members(some).tolist() == np.flatnonzero(ball[some].any(axis=0)).tolist()
+    assert balls.counts(some).tolist() == ball[some].sum(axis=0).tolist()
+    assert balls.members(some[:0]).tolist() == []
+    cover = BallCover(balls, torch.zeros(120, dtype=torch.bool))
+    for item in (3, 50, 3, 51):
+        cover.pick(item)
+    left = ~ball[[3, 50, 51]].any(axis=0)
+    assert cover.degrees.tolist() == ball[:, left].sum(axis=1).tolist()
 
 
-def test_graph_where_it_is_sparse():
-    x = F.normalize(torch.randn(300, 5, generator=torch.Generator().manual_seed(0)), dim=1)
-    assert isinstance(balls_of(x, 0.2, chunk_bytes=2**22), GraphBalls)
-    assert isinstance(balls_of(x, 0.2, chunk_bytes=2**9), DistanceBalls)
-    assert isinstance(balls_of(x, 1.2, chunk_bytes=2**22), DistanceBalls)
-    edges = (distances_of(x) < 0.7).sum() - 300
-    assert estimate_edges(x, 0.7, 2**14) == pytest.approx(edges)
+@pytest.mark.parametrize("offset", [0.0, 3.0])
+def test_short_rows_bound_distances(offset):
+    x = flat(200, 100) + offset
+    rows = Rows.short(x)
+    assert rows is not None
+    assert rows.rows.shape == (200, 32)
+    everything = torch.arange(200)
+    squared = distances_of(x) ** 2
+    lower = rows.lower(everything, everything).double()
+    pairs = torch.cartesian_prod(everything, everything)
+    upper = lower + rows.gap(*pairs.unbind(1)).view(200, 200)
+    assert (lower.numpy() <= squared).all()
+    assert (upper.numpy() >= squared).all()
+    assert (upper - lower).max() < 0.05
+    assert Rows.short(torch.randn(200, 100)) is None
 
 
 @pytest.mark.parametrize("wrong", [{"delta": 0.0}, {"purity": 0.0}, {"purity": 1.1}])

@@ -1,0 +1,63 @@
+"""Parts of the pool: rows as tensors, unit rows of some items, random subsets that are logged."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dal_toolbox.active_learning.context import QueryContext
+from dal_toolbox.progress import log
+
+BLOCK = 2**11  # rows that are normalized at a time
+
+
+def rows_of(context: QueryContext, indices: np.ndarray) -> Tensor:
+    """Indices as a tensor where the features are."""
+    return torch.from_numpy(indices).to(context.features.device)
+
+
+def unit_rows(context: QueryContext, indices: np.ndarray) -> Tensor:
+    """Rows of ``context.normalized``, which is not computed for them, float32. Shape: (m, d)."""
+    rows = rows_of(context, indices)
+    if context.normalize is not None or "normalized" in context.__dict__:
+        return context.normalized[rows].float()
+    unit = context.features.new_empty((len(rows), context.features.shape[1]), dtype=torch.float32)
+    for source, target in zip(rows.split(BLOCK), unit.split(BLOCK), strict=True):
+        F.normalize(context.features[source].float(), dim=1, out=target)
+    return unit
+
+
+def check_limit(name: str, limit: int | None) -> None:
+    """Raises ValueError where a limit is not positive."""
+    if limit is not None and limit < 1:
+        raise ValueError(f"{name}={limit}; wanted 1 or more, or none for all items")
+
+
+def subset(
+    context: QueryContext, items: np.ndarray, limit: int | None, note: str, option: str
+) -> np.ndarray:
+    """The items, or ``limit`` of them at random, ascending; then the log says so."""
+    if limit is None or len(items) <= limit:
+        return items
+    log.info("%s %s of %s items (%s)", note, f"{limit:,}", f"{len(items):,}", option)
+    return np.sort(context.rng.choice(items, limit, replace=False))
+
+
+def candidate_subset(
+    context: QueryContext,
+    limit: int | None,
+    n: int,
+    strategy: str,
+    *,
+    verb: str = "chosen from",
+    option: str = "max_items",
+) -> np.ndarray:
+    """The candidates, or ``limit`` of them at random but n at least, ascending, with a log line."""
+    limit = None if limit is None else max(limit, n)
+    return subset(context, context.unlabeled, limit, f"{strategy}: items are {verb}", option)
+
+
+def restricted(context: QueryContext, limit: int | None, n: int, strategy: str) -> QueryContext:
+    """The context, or the same with the candidates of ``candidate_subset``."""
+    candidates = candidate_subset(context, limit, n, strategy)
+    return context if candidates is context.unlabeled else context.restrict(candidates)
