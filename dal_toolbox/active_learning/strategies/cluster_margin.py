@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.cluster.hierarchy import linkage
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
@@ -99,6 +98,8 @@ class Tree:
     def grow(cls, context: QueryContext, items: np.ndarray) -> "Tree":
         if len(items) == 1:
             return cls(items, np.empty((0, 4)))
+        from scipy.cluster.hierarchy import linkage
+
         x = context.normalized[rows_of(context, items)].double().cpu().numpy()
         above = np.triu_indices(len(x), 1)
         # Rounded to float32, so that the order of a sum decides no tie.
