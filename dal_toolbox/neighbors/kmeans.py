@@ -62,7 +62,7 @@ def kmeans(
     the one before, until at most 2 % of the items change their centroid. O(n·k·d) for each step on all items.
 
     With the backend ``"faiss"`` its k-means takes so many steps from k-means++ seeds, on GPUs if it
-    has some: three to seven times as slow on a CPU (``benchmarks/neighbors.py``).
+    has some; ``benchmarks/kmeans.py`` compares the two.
 
     On the CPU, equal seeds give equal clusters whatever the number of threads. Items that occur
     more than once enter as one item with a weight; where no more than k are distinct, these are
