@@ -74,11 +74,12 @@ class Head:
 
     def __init__(self, problem: Problem) -> None:
         self.num_classes = problem.num_classes
-        draws = torch.from_numpy(problem.heads[1:])  # (M, d + 1, C)
-        self.shape = len(draws), self.num_classes
-        self.draws = draws.movedim(0, 1).flatten(1)  # (d + 1, M · C)
-        self.weight_ = torch.from_numpy(problem.heads[0, :-1])
-        self.bias_ = torch.from_numpy(problem.heads[0, -1])
+        heads = torch.from_numpy(problem.heads).movedim(1, 2)  # (1 + M, C, d + 1)
+        self.shape = len(heads) - 1, self.num_classes
+        self.draws = heads[1:, :, :-1].flatten(0, 1).contiguous()  # (M · C, d): columns are slow
+        self.draw_biases = heads[1:, :, -1].flatten()
+        self.weight_ = heads[0, :, :-1].contiguous().T
+        self.bias_ = heads[0, :, -1].contiguous()
 
     def fit(self, features: Tensor, labels: Tensor) -> Self:
         return self
@@ -87,17 +88,13 @@ class Head:
         return in_blocks(self._logits, features)
 
     def _logits(self, features: Tensor) -> Tensor:
-        if self.num_classes < 64:  # few columns are slow
-            return torch.addmm(
-                self.bias_[:, None], self.weight_.T, features.float().T
-            ).T.contiguous()
-        return torch.addmm(self.bias_, features.float(), self.weight_)
+        return F.linear(features.float(), self.weight_.T, self.bias_)
 
     def probabilities(self, features: Tensor) -> Tensor:
         return self.logits(features).double().softmax(dim=1)
 
     def samples(self, features: Tensor, rng: np.random.Generator) -> Tensor:
-        logits = torch.addmm(self.draws[-1], features.float(), self.draws[:-1])  # (n, M · C)
+        logits = F.linear(features.float(), self.draws, self.draw_biases)  # (n, M · C)
         return logits.unflatten(1, self.shape).softmax(dim=2).movedim(1, 2)
 
 

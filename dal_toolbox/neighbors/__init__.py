@@ -1,5 +1,6 @@
 """Search, k-means and graphs on features."""
 
+from dal_toolbox.neighbors._leading import center_finder as center_finder
 from dal_toolbox.neighbors._nearest import nearest_center as nearest_center
 from dal_toolbox.neighbors._nearest import squared_distances as squared_distances
 from dal_toolbox.neighbors._sides import plain_float32 as plain_float32
@@ -19,6 +20,7 @@ __all__ = [
     "KNNGraph",
     "Neighbors",
     "NotEnoughItems",
+    "center_finder",
     "kmeans",
     "knn",
     "knn_graph",

@@ -1,13 +1,18 @@
 """Lloyd's algorithm on growing samples: each starts where the smaller one ended."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dal_toolbox.neighbors._leading import Leading, pays
 from dal_toolbox.neighbors._nearest import blocks, nearest_center, squared_distances
 from dal_toolbox.neighbors._seeds import seed_centroids
 
+Assign = Callable[[Tensor], Tensor]  # centroids (k, d) -> the nearest of each item (n,)
 SAMPLE = 32  # items of the first sample for each centroid
 GROWTH = 4  # from one sample to the next
 SETTLED = 0.02  # share of items that change their centroid in the last step
@@ -37,31 +42,51 @@ def train(
     some = order[:size].sort().values
     rows = items[some]
     centroids = rows[seed_centroids(rows, weights[some], k, rng)]
-    while 2 * size < n:  # more would cost as much as all items, and a copy of them
-        centroids, _ = lloyd(rows, weights[some], centroids, iterations, spherical)
+    small = 2 * size >= n  # a sample would cost as much as all items, and a copy of them
+    if not small or pays(n, k, items.shape[1]):
+        steps = min(iterations, 1) if small else iterations
+        centroids, _ = lloyd(rows, weights[some], centroids, steps, spherical)
+    leading = Leading.of(rows, centroids, n)
+    short = None if leading is None else leading.short(items)
+    while 2 * GROWTH * size < n:
         size *= GROWTH
-        if 2 * size < n:
-            some = order[:size].sort().values
-            rows = items[some]
+        some = order[:size].sort().values
+        rows = items[some]
+        assign = _assigner(rows, leading, None if short is None else short[some])
+        centroids, _ = lloyd(rows, weights[some], centroids, iterations, spherical, assign)
     del rows  # memory that the last steps need
-    return lloyd(items, weights, centroids, iterations, spherical)
+    assign = _assigner(items, leading, short)
+    return lloyd(items, weights, centroids, iterations, spherical, assign)
+
+
+def _assigner(items: Tensor, leading: Leading | None, short: Tensor | None) -> Assign:
+    if leading is None:
+        return partial(nearest_center, items)
+    return partial(leading.nearest, items, short=short)
 
 
 def lloyd(
-    items: Tensor, weights: Tensor, centroids: Tensor, iterations: int, spherical: bool = False
+    items: Tensor,
+    weights: Tensor,
+    centroids: Tensor,
+    iterations: int,
+    spherical: bool = False,
+    assign: Assign | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Centroids that (nearly) minimize Σᵢ wᵢ minⱼ ‖xᵢ − cⱼ‖², and the nearest of each item.
 
     Ends when no more than the share ``SETTLED`` of the items change. A centroid without items moves to the item
-    that adds most to the sum. Sums are in float64, in a fixed order.
+    that adds most to the sum. Sums are in float64, in a fixed order. ``assign`` finds the nearest of
+    given centroids for each item; ``nearest_center`` by default.
     """
-    nearest = nearest_center(items, centroids)
+    assign = assign or partial(nearest_center, items)
+    nearest = assign(centroids)
     sums = _add(centroids.new_zeros(centroids.shape, dtype=torch.float64), items, weights, nearest)
     for _ in range(iterations):
         centroids = _means(items, weights, nearest, sums, centroids)
         if spherical:
             centroids = F.normalize(centroids, dim=1)
-        before, nearest = nearest, nearest_center(items, centroids)
+        before, nearest = nearest, assign(centroids)
         moved = (nearest != before).nonzero().squeeze(1)
         if len(moved) <= SETTLED * len(items):
             break

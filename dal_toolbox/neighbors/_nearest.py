@@ -44,11 +44,9 @@ def nearest_center(
         for part, block in blocks(items, max(k, d), rows):
             block = block.float()
             scores = torch.addmm(offsets, block, fast.T)
-            first = _argmax(scores)
-            lead = scores.gather(1, first[:, None])
-            scores.scatter_(1, first[:, None], float("-inf"))
+            first, lead = leaders(scores)
             error = epsilon * (reach * torch.linalg.vector_norm(block, dim=1) + bias) + UNDERFLOW
-            sure = lead.squeeze(1) - scores.amax(dim=1) > 2 * error
+            sure = lead > 2 * error
             nearest[part] = first
             unsure.append((~sure).nonzero().squeeze(1) + part.start)  # NaN is unsure
     doubtful = torch.cat(unsure) if unsure else nearest
@@ -57,6 +55,14 @@ def nearest_center(
         found = knn(queries, centers, 1, backend="exact", chunk_bytes=chunk_bytes)
         nearest[some] = found.indices.squeeze(1)
     return nearest
+
+
+def leaders(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the largest score of each row is, and its lead over the others; overwrites scores (m, k)."""
+    first = _argmax(scores)
+    largest = scores.gather(1, first[:, None])
+    scores.scatter_(1, first[:, None], float("-inf"))
+    return first, largest.squeeze(1) - scores.amax(dim=1)
 
 
 def blocks(items: Tensor, width: int, rows: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:

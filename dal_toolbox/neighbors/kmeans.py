@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dal_toolbox.neighbors._distinct import Distinct
 from dal_toolbox.neighbors._faiss import train_centroids
+from dal_toolbox.neighbors._leading import center_finder
 from dal_toolbox.neighbors._lloyd import train
 from dal_toolbox.neighbors._nearest import blocks, nearest_center, squared_distances
 from dal_toolbox.neighbors._seeds import seed_centroids
@@ -117,7 +118,8 @@ def kmeans(
             rows, total[training], k, rng=rng, iterations=iterations, spherical=spherical
         )
         if not whole:
-            nearest = nearest_center(items, centroids, chunk_bytes=chunk_bytes)
+            find = center_finder(rows, centroids, len(items))
+            nearest = find(items, chunk_bytes=chunk_bytes)
         starts.append(_finish(items, weights, centroids, nearest))
     return min(starts, key=lambda start: start.inertia)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._pool import unit_rows
-from dal_toolbox.neighbors import kmeans, nearest_center, squared_distances
+from dal_toolbox.neighbors import center_finder, kmeans, squared_distances
 from dal_toolbox.progress import log
 
 TRAIN_ITEMS = 2**18  # of more items, a random subset trains the centroids …
@@ -113,9 +113,11 @@ def _nearest(
 ) -> tuple[Tensor, Tensor]:
     """The nearest centroid of each candidate, and the squared distance to it. Shapes: (m,)."""
     parts = []
+    step = max(1, len(candidates) // BLOCK)
+    find = center_finder(unit_rows(context, candidates[::step]), centroids, len(candidates))
     for first in range(0, len(candidates), BLOCK):
         items = unit_rows(context, candidates[first : first + BLOCK])
-        nearest = nearest_center(items, centroids, chunk_bytes=context.chunk_bytes)
+        nearest = find(items, chunk_bytes=context.chunk_bytes)
         parts.append((nearest, squared_distances(items, centroids, nearest)))
     assignments, squared = zip(*parts, strict=True)
     return torch.cat(assignments), torch.cat(squared)

@@ -91,7 +91,7 @@ def block_of(context: QueryContext, candidates: np.ndarray, seed: int) -> QueryC
 
 def posterior_rows(num_classes: int) -> int:
     """Rows of a block of ``samples``: M draws of C classes must fit as well."""
-    return max(16, min(1024, 2**20 // num_classes))
+    return max(16, min(max(1024, 2**17 // num_classes), 2**20 // num_classes, ROWS))
 
 
 def kept_dtype(n: int, num_classes: int) -> torch.dtype:

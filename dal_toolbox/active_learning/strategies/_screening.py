@@ -16,7 +16,7 @@ from dal_toolbox.active_learning.strategies.base import (
     random_query,
 )
 
-CACHE = 2**16  # numbers that are worked on at once
+CACHE = 2**19  # numbers that are worked on at once
 UNIT = 2.0**-24  # rounding error of float32
 
 

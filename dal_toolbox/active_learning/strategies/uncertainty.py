@@ -28,7 +28,7 @@ class LeastConfident(UncertaintySampling):
     """Prefers items whose most likely class is unlikely: 1 − p₁ (Culotta & McCallum, 2005)."""
 
     def rough(self, block: Tensor) -> Tensor:
-        return 1 - block.softmax(dim=1).amax(dim=1)
+        return 1 - 1 / (block - block.amax(dim=1, keepdim=True)).exp_().sum(dim=1)
 
     def exact(self, block: Tensor) -> Tensor:
         return 1 - 1 / _gaps(block).exp_().sum(dim=1)
@@ -52,8 +52,10 @@ class EntropySampling(UncertaintySampling):
     """Prefers items with a large entropy −Σ p log p of the prediction (Shannon, 1948)."""
 
     def rough(self, block: Tensor) -> Tensor:
-        log_p = block.log_softmax(dim=1)
-        return -log_p.exp().mul_(log_p).sum(dim=1)
+        gaps = block - block.amax(dim=1, keepdim=True)
+        weights = gaps.exp()
+        total = weights.sum(dim=1)
+        return total.log() - torch.linalg.vecdot(weights, gaps) / total
 
     def exact(self, block: Tensor) -> Tensor:
         gaps = _gaps(block)
