@@ -5,8 +5,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from _bench import print_table, version
-from _selection_data import Problem, problems
+import torch
+import torch.nn.functional as F
+from _bench import print_table, time_interleaved, version
+from _selection_data import Head, Problem, problems
 from _selection_objectives import OBJECTIVES, shared
 from _selection_peers import PEERS
 from _selection_report import number, summary, text
@@ -19,7 +21,9 @@ def peers(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Both sides in turn, round after round, each with a seed of its own."""
     names = [name for name in options.names if name in PEERS]
     rows: list[dict[str, Any]] = []
+    predictions: dict[str, dict[str, float]] = {}
     for problem in problems(options, work):
+        predictions[str(problem.num_classes)] = prediction_seconds(problem)
         runs: dict[tuple[str, str], list[Outcome]] = {}
         rounds = [(repeat, name) for repeat in range(options.repeats) for name in names]
         for repeat, name in track(rounds, f"C {problem.num_classes}"):
@@ -33,7 +37,21 @@ def peers(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         rows += [compare(problem, name, runs) for name in names]
     show_peers(options, rows)
     libraries = {"scikit-activeml": version("scikit-activeml")}
-    return {"rows": rows, "peers": libraries}
+    return {"rows": rows, "predictions": predictions, "peers": libraries}
+
+
+def prediction_seconds(problem: Problem) -> dict[str, float]:
+    """Of the head, and of its draws in blocks: no strategy that asks for them can take less."""
+    head, x = Head(problem), torch.from_numpy(problem.features(mapped=False))
+
+    def samples() -> None:
+        for block in x.split(1024):
+            F.linear(block, head.draws)
+
+    timings = time_interleaved(
+        {"head": lambda: head.logits(x), "draws": samples}, repeats=5, min_seconds=0.05
+    )
+    return {name: timing.median for name, timing in timings.items()}
 
 
 def compare(

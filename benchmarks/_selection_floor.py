@@ -55,7 +55,7 @@ OPERATIONS: dict[str, Callable[[Size], float]] = {
     "batchbald": lambda s: s.draws * s.predict,
     "variation_ratio": lambda s: s.draws * s.predict,
     "cal": lambda s: s.predict + s.centers(s.labeled),
-    "bait": lambda s: s.predict + s.centers(s.d) + s.centers(2 * s.b) / s.d * 2,
+    "bait": lambda s: s.predict + s.centers(s.d) + s.centers(2 * 2 * s.b),  # two columns a pick
     "coreset": lambda s: s.centers(s.labeled),
     "typiclust": lambda s: s.centers(min(500, s.labeled + s.b)),
     "random_cluster": lambda s: s.centers(s.b),

@@ -113,6 +113,16 @@ def joint_information(problem: Problem, picks: Picks, draws: int = 20_000) -> fl
     return float((chosen - total.logsumexp(dim=1)).mean() + math.log(total.shape[1]))
 
 
+def open_information(problem: Problem, picks: Picks) -> float:
+    """BAIT: tr((1 + F_S)⁻¹ F) with the information p₁ (1 − p₁) h hᵀ of all items and of the labeled and picked."""
+    x = torch.from_numpy(problem.features(mapped=True)).double()
+    largest = _probabilities(problem).amax(dim=1)
+    rows = x * (largest * (1 - largest)).sqrt()[:, None]
+    some = rows[[*range(len(problem.labels)), *picks]]
+    known = torch.eye(x.shape[1], dtype=x.dtype) + some.T @ some / len(some)
+    return float(torch.linalg.solve(known, rows.T @ rows / len(rows)).trace())
+
+
 # Name and whether more is better (+) or less (-).
 OBJECTIVES: dict[str, tuple[str, Callable[[Problem, Picks], float]]] = {
     "random": ("k-means cost -", kmeans_cost),

@@ -31,6 +31,7 @@ class Job:
     threads: int = 1
     seed: int = 0
     mapped: bool = False
+    options: tuple[tuple[str, int], ...] = ()  # hyperparameters of ours
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _prepare(job: Job) -> Callable[[], np.ndarray]:
             query(Setting(job.problem, 2, job.seed, WARM_UP))
         setting = Setting(job.problem, job.batch, job.seed)
         return lambda: query(setting)
-    strategy = STRATEGIES.build(job.strategy)
+    strategy = STRATEGIES.build(job.strategy, **dict(job.options))
     if job.strategy != "refine":  # hundreds of queries
         with suppress(ValueError):
             strategy.query(job.problem.context(0, rows=WARM_UP, mapped=job.mapped), 2)

@@ -55,11 +55,19 @@ def test_scale_reports_limits_and_keeps_other_parts(run, tmp_path):
     options = sizes(tmp_path, "--strategies", "refine", "--limit", "0.05")
     text = run("selection", "scale", *options)
     assert results(tmp_path, "table") == 7
-    random, refine = results(tmp_path, "scale")["rows"]
+    random, refine, faster = results(tmp_path, "scale")["rows"]
+    assert faster["strategy"] == "refine num_batches=21"
     assert random["seconds"] > 0
     assert refine["seconds"] is None
     assert refine["failure"] == "> 0.05 s"
     assert "> 0.05 s" in text
+
+
+def test_limits_compare_the_whole_pool_with_a_part(run, tmp_path):
+    run("selection", "limits", *sizes(tmp_path, "--strategies", "maxherding,margin"))
+    (row,) = results(tmp_path, "limits")["rows"]  # margin has none
+    assert (row["strategy"], row["items"], row["part"]) == ("maxherding", 50_000, 12)
+    assert row["whole"]["objective"] >= row["limited"]["objective"] > 0
 
 
 @pytest.mark.slow

@@ -28,9 +28,16 @@ from dal_toolbox.errors import UserError
 from dal_toolbox.seeding import generator
 
 ROOT = Path(__file__).resolve().parents[1]
-SPEC = importlib.util.spec_from_file_location("make", ROOT / "docs" / "make_strategies.py")
-make = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(make)
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+make = script("make_strategies")
 OWN = make.own_strategies()
 PLAIN = [name for name in OWN if MEMBERS not in NEEDS.get(name, ())]
 
@@ -73,8 +80,9 @@ def context(features, labeled, labels, classifier):
     )
 
 
-def test_page_is_current():
-    assert make.PAGE.read_text() == make.page(), "run: python docs/make_strategies.py"
+@pytest.mark.parametrize("name", ["make_strategies", "make_selection"])
+def test_pages_are_current(name):
+    assert script(name).PAGE.read_text() == script(name).page(), f"run: python docs/{name}.py"
 
 
 def test_no_fact_is_about_nothing():

@@ -125,6 +125,30 @@ class QueryContext:
         """
         return replace(self, candidates=np.sort(check_unlabeled(candidates, self.pool)))
 
+    def part(self, items: np.ndarray) -> tuple[Self, np.ndarray]:
+        """A context whose pool holds the labeled items and these alone, as if there were no others.
+
+        Args:
+            items: Distinct unlabeled dataset indices, in any order.
+
+        Returns:
+            The context, and the dataset index of each item of its pool, ascending.
+        """
+        check_unlabeled(items, self.pool)
+        kept = np.sort(np.concatenate([self.labeled, items]))
+        history = [np.searchsorted(kept, batch) for batch in self.pool.history]
+        rows = torch.from_numpy(kept).to(self.features.device)
+        known = self.normalize is not None or "normalized" in self.__dict__
+        part = replace(
+            self,
+            features=rows_at(self.features, kept),
+            pool=Pool.from_history(len(kept), history),
+            candidates=None,
+            normalize=(lambda: self.normalized[rows]) if known else None,
+            graph=None,
+        )
+        return part, kept
+
     @cached_property
     def _graphs(self) -> dict[int, KNNGraph]:
         return {}

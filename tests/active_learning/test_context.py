@@ -82,3 +82,21 @@ def test_restrict(make):
 def test_nothing_can_be_assigned(make):
     with pytest.raises(AttributeError):
         make().num_classes = 4
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_part_is_a_pool_of_its_own(make, known):
+    context = make(LinearClassifier(3))
+    normalized = F.normalize(context.features, dim=1)
+    if known:
+        assert torch.equal(context.normalized, normalized)
+    part, items = context.part(np.array([20, 3, 7]))
+    assert items.tolist() == [1, 3, 4, 7, 9, 20]
+    assert items[part.labeled].tolist() == [4, 9, 1]  # in their order
+    assert items[part.unlabeled].tolist() == [3, 7, 20]
+    assert torch.equal(part.features, context.features[items])
+    assert torch.equal(part.normalized, normalized[items])
+    assert torch.equal(part.logits, context.logits[np.searchsorted(context.unlabeled, [3, 7, 20])])
+    assert part.neighbors(2).indices.shape == (6, 2)
+    with pytest.raises(ValueError, match="labeled already"):
+        context.part(np.array([3, 9]))

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy
 from dal_toolbox.errors import UserError
 
@@ -36,3 +39,15 @@ def build_bases(
         wrong = f"options for {strangers}" if strangers else "give different names, at least one"
         raise UserError(f"strategies={list(names)} of '{user}': {wrong}")
     return {name: build_base(name, options.get(name), user) for name in names}
+
+
+def query_part(
+    strategy: QueryStrategy, context: QueryContext, items: np.ndarray, n: int
+) -> np.ndarray:
+    """What a strategy chooses where these (m,) are all unlabeled items that there are. Shape: (n,)."""
+    if n == 0:
+        return np.empty(0, dtype=np.int64)
+    if len(items) == len(context.pool.unlabeled):
+        return strategy.query(context, n)
+    part, indices = context.part(items)
+    return indices[strategy.query(part, n)]

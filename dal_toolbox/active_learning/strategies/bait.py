@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._fisher import ROWS
 from dal_toolbox.active_learning.strategies._fisher_pool import forward_backward
-from dal_toolbox.active_learning.strategies._pool import restricted
+from dal_toolbox.active_learning.strategies._pool import check_limit, restricted
 from dal_toolbox.active_learning.strategies._predictions import logit_blocks
 from dal_toolbox.active_learning.strategies.base import (
     STRATEGIES,
@@ -20,6 +21,7 @@ from dal_toolbox.active_learning.strategies.base import (
 from dal_toolbox.errors import UserError
 
 EXPECTATIONS = ("binary", "top_c")
+TOP_C_ITEMS = 50_000  # candidates of ``top_c`` by default
 MAX_WIDTH = 8192  # of a Fisher matrix: 0.5 GiB in float64, some of them are needed
 
 
@@ -45,7 +47,8 @@ class Bait(QueryStrategy):
         top_classes: Classes of the expectation ``top_c``; the paper of 2024 takes 2.
         ridge: λ.
         oversample: Items that are added, over n; 1 leaves out the removal.
-        max_items: Of the candidates ``top_c`` draws at most so many, and says so in the log.
+        max_items: Candidates to choose from, drawn at random where there are more; the log says so.
+            None: all of them, of ``top_c`` at most 50,000.
     """
 
     def __init__(
@@ -55,14 +58,15 @@ class Bait(QueryStrategy):
         top_classes: int = 2,
         ridge: float = 1.0,
         oversample: float = 2.0,
-        max_items: int = 50_000,
+        max_items: int | None = None,
     ) -> None:
         if expectation not in EXPECTATIONS:
             raise UserError(
                 f"expectation='{expectation}' of bait; known: {', '.join(EXPECTATIONS)}"
             )
-        if top_classes < 1 or max_items < 1:
-            raise UserError(f"top_classes={top_classes}, max_items={max_items}: at least 1 of bait")
+        check_limit("max_items", max_items)
+        if top_classes < 1:
+            raise UserError(f"top_classes={top_classes}: at least 1 of bait")
         if ridge <= 0 or oversample < 1:
             raise UserError(
                 f"ridge={ridge}, oversample={oversample} of bait: ridge must be positive and "
@@ -100,8 +104,8 @@ class Bait(QueryStrategy):
         return context.unlabeled[picks]
 
     def _subset(self, context: QueryContext, n: int) -> QueryContext:
-        limit = None if self.expectation == "binary" else self.max_items
-        return restricted(context, limit, n, "bait")
+        default = None if self.expectation == "binary" else TOP_C_ITEMS
+        return restricted(context, self.max_items or default, n, "bait")
 
     def _factors(self, context: QueryContext) -> tuple["LastLayer", "LastLayer"]:
         """Of the labeled and of the unlabeled items."""
@@ -132,7 +136,7 @@ class Bait(QueryStrategy):
             return (largest * (1 - largest)).clamp(min=0).sqrt()[:, None, None]
         p = logits.softmax(dim=1)
         top = p.topk(min(self.top_classes, p.shape[1]), dim=1)
-        onehot = torch.nn.functional.one_hot(top.indices, p.shape[1])
+        onehot = F.one_hot(top.indices, p.shape[1])
         return top.values.sqrt()[:, :, None] * (onehot - p[:, None])
 
 
@@ -176,7 +180,10 @@ class LastLayer:
         # (C · d, k) -> (k · C, d): features first meet every class on its own
         z = z.float().view(num_classes, -1, k).permute(2, 0, 1).flatten(0, 1)
         for part in self._chunks(num_classes * k, 4 * ROWS):
-            scores = (z @ self._slab(part).float().T).view(k, num_classes, -1)
+            scores = F.linear(
+                self._slab(part).float(), z
+            ).T.contiguous()  # faster than its transpose
+            scores = scores.view(k, num_classes, -1)
             q = self.q[part].float()
             if num_classes == 1:
                 yield part, scores.transpose(1, 2).mul_(q[:, 0])

@@ -54,9 +54,7 @@ class BatchBALD(QueryStrategy):
         max_items: Unlabeled items to choose from; none: all.
     """
 
-    def __init__(
-        self, *, max_configurations: int = 10_000, max_items: int | None = 100_000
-    ) -> None:
+    def __init__(self, *, max_configurations: int = 10_000, max_items: int | None = 50_000) -> None:
         if max_configurations < 1:
             raise ValueError(f"max_configurations={max_configurations}: at least one is needed")
         check_limit("max_items", max_items)

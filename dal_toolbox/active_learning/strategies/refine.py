@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._bases import build_base, build_bases
+from dal_toolbox.active_learning.strategies._bases import build_base, build_bases, query_part
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.progress import log
 
@@ -19,6 +19,7 @@ class Refine(QueryStrategy):
     level ``final`` chooses. As the authors have it: 5 levels, about 100 batches a level, subsets of
     5,000 items in the first level and of 40 % of the candidates later, at most 10,000 candidates.
 
+    Every strategy sees the labeled items and its subset alone, as if that were the pool.
     A level that would leave fewer than n items is the last one. Works at cold start where the members
     and ``final`` do. The cost is that of ``num_levels`` · ``num_batches`` queries on the subsets.
 
@@ -72,7 +73,7 @@ class Refine(QueryStrategy):
                 chosen = context.rng.choice(chosen, max(n, self.max_candidates), replace=False)
             log.info("refine: level %d leaves %d of %d", level + 1, len(chosen), len(candidates))
             candidates = np.sort(chosen)
-        return self._final.query(context.restrict(candidates), n)
+        return query_part(self._final, context, candidates, n)
 
     def _batches(
         self, context: QueryContext, candidates: np.ndarray, size: int, n: int
@@ -81,5 +82,5 @@ class Refine(QueryStrategy):
         for member in self._members.values():
             for _ in range(max(1, self.num_batches // len(self._members))):
                 subset = context.rng.choice(candidates, size, replace=False)
-                batches.append(member.query(context.restrict(subset), n))
+                batches.append(query_part(member, context, subset, n))
         return batches

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._bases import build_base
+from dal_toolbox.active_learning.strategies._bases import build_base, query_part
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.errors import UserError
 from dal_toolbox.progress import log
@@ -15,7 +15,7 @@ from dal_toolbox.progress import log
 class Subsample(QueryStrategy):
     """Lets another strategy choose from a random subset of the unlabeled items.
 
-    The subset has ``size`` items, or ``fraction`` of those that there are, and never fewer than are
+    It sees the labeled items and the subset alone, as if that were the pool. The subset has ``size`` items, or ``fraction`` of those that there are, and never fewer than are
     asked for. It makes costly strategies cheap, and brings diversity to those that have none.
     Works at cold start where the base does. O(N) on top of the base.
 
@@ -55,4 +55,4 @@ class Subsample(QueryStrategy):
         if size == total:
             return self._base.query(context, n)
         subset = context.rng.permutation(context.unlabeled)[:size]
-        return self._base.query(context.restrict(subset), n)
+        return query_part(self._base, context, subset, n)

@@ -1,11 +1,15 @@
 """Strategies made of strategies: subsample, switch, ensemble, tailor, refine."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from dal_toolbox.active_learning import Pool
 from dal_toolbox.active_learning._situations import PosteriorClassifier, Situation, blobs
 from dal_toolbox.active_learning.strategies import STRATEGIES
+from dal_toolbox.active_learning.strategies._bases import query_part
 from dal_toolbox.active_learning.strategies.ensemble import take_turns
 from dal_toolbox.active_learning.strategies.switch import coverage
 from dal_toolbox.active_learning.strategies.tailor import Tailor
@@ -85,6 +89,24 @@ def test_tailor_prefers_who_brings_the_rare_class():
     np.testing.assert_array_equal(
         again.turns(history, labels, 50, 2), tailor.turns(history, labels, 50, 2)
     )
+
+
+@pytest.mark.parametrize("base", ["typiclust", "maxherding", "coreset", "margin", "badge"])
+def test_members_see_the_labeled_items_and_their_part_alone(base):
+    whole = context()
+    items = whole.unlabeled[::3]
+    kept = np.sort(np.concatenate([whole.labeled, items]))
+    alone = replace(
+        whole,
+        features=whole.features[kept],
+        pool=Pool.from_history(len(kept), [np.searchsorted(kept, whole.labeled)]),
+        rng=np.random.default_rng(5),
+    )
+    expected = kept[STRATEGIES.build(base).query(alone, 7)]
+    found = query_part(
+        STRATEGIES.build(base), replace(whole, rng=np.random.default_rng(5)), items, 7
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_refine_narrows_the_pool_to_what_its_members_chose():
