@@ -45,7 +45,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "table": {"n": 10_000, "dim": 128, "classes": [10], "batch": 100, "labeled": 100,
               "repeats": 3, "limit": 120.0, "memory": 10.0},
 }  # fmt: skip
-# What brings those that take longer than three minutes at the size of ImageNet below.
+# Options that spare those work that take longer than three minutes at the size of ImageNet.
 FASTER = {"bait": (("max_items", 500_000),), "refine": (("num_batches", 21),)}
 SETTING = ("n", "dim", "classes", "batch", "labeled", "repeats", "threads", "seed", "features")
 

@@ -113,7 +113,7 @@ def _nearest(
 ) -> tuple[Tensor, Tensor]:
     """The nearest centroid of each candidate, and the squared distance to it. Shapes: (m,)."""
     parts = []
-    step = max(1, len(candidates) // BLOCK)
+    step = max(1, len(candidates) // ROWS)
     find = center_finder(unit_rows(context, candidates[::step]), centroids, len(candidates))
     for first in range(0, len(candidates), BLOCK):
         items = unit_rows(context, candidates[first : first + BLOCK])

@@ -182,8 +182,8 @@ class LastLayer:
         for part in self._chunks(num_classes * k, 4 * ROWS):
             scores = F.linear(
                 self._slab(part).float(), z
-            ).T.contiguous()  # faster than its transpose
-            scores = scores.view(k, num_classes, -1)
+            )  # faster than z times features, transposed
+            scores = scores.T.contiguous().view(k, num_classes, -1)
             q = self.q[part].float()
             if num_classes == 1:
                 yield part, scores.transpose(1, 2).mul_(q[:, 0])

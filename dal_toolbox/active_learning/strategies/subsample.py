@@ -15,8 +15,9 @@ from dal_toolbox.progress import log
 class Subsample(QueryStrategy):
     """Lets another strategy choose from a random subset of the unlabeled items.
 
-    It sees the labeled items and the subset alone, as if that were the pool. The subset has ``size`` items, or ``fraction`` of those that there are, and never fewer than are
-    asked for. It makes costly strategies cheap, and brings diversity to those that have none.
+    It sees the labeled items and the subset alone, as if that were the pool. The subset has ``size``
+    items, or ``fraction`` of those that there are, and never fewer than are asked for. It makes
+    costly strategies cheap, and brings diversity to those that have none.
     Works at cold start where the base does. O(N) on top of the base.
 
     Args:
