@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from math import log
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -20,8 +21,21 @@ CACHE = 2**19  # numbers that are worked on at once
 UNIT = 2.0**-24  # rounding error of float32
 
 
-class ScreenedStrategy(ScoreStrategy, ABC):
-    """Scores of probabilities that are exact where they decide a pick.
+class Block(Protocol):
+    """What is known of some items: a tensor with one of them a row, or several of these."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: slice | Tensor) -> Self: ...
+    def numel(self) -> int:
+        """How many numbers it takes to score the block."""
+        ...
+
+
+B = TypeVar("B", bound=Block)
+
+
+class ScreenedStrategy(ScoreStrategy, ABC, Generic[B]):
+    """Scores that are exact where they decide a pick.
 
     ``rough`` is within ``error`` of ``exact``: an item of the n largest exact scores is at most twice
     that below the n-th rough score so far. Exact scores depend on the item alone, so that
@@ -29,16 +43,20 @@ class ScreenedStrategy(ScoreStrategy, ABC):
     """
 
     @abstractmethod
-    def blocks(self, context: QueryContext) -> Iterator[Tensor]:
-        """Predictions of ``context.unlabeled``, in order: one item a row."""
+    def blocks(self, context: QueryContext) -> Iterator[B]:
+        """What scores are made of, of ``context.unlabeled`` in order."""
 
     @abstractmethod
-    def rough(self, block: Tensor) -> Tensor:
-        """Scores in float32. Shapes: (b, …) -> (b,)."""
+    def rough(self, block: B) -> Tensor:
+        """Scores in float32. Shape: (b,)."""
 
     @abstractmethod
-    def exact(self, block: Tensor) -> Tensor:
-        """Scores in float64. Shapes: (b, …) -> (b,)."""
+    def exact(self, block: B) -> Tensor:
+        """Scores in float64. Shape: (b,)."""
+
+    @abstractmethod
+    def error(self, block: B) -> float:
+        """A bound of the difference of both."""
 
     def score(self, context: QueryContext) -> Tensor:
         scores = [part for block in self.blocks(context) for part in in_cache(self.exact, block)]
@@ -66,11 +84,18 @@ class ScreenedStrategy(ScoreStrategy, ABC):
             rough = torch.cat(list(in_cache(self.rough, block)))
             known = torch.cat([best, rough.nan_to_num(-np.inf)])
             best = known.topk(min(max(n, 1), len(known))).values
-            floor = best[-1].double() - 2 * error(block) if len(best) >= n else -np.inf
+            floor = best[-1].double() - 2 * self.error(block) if len(best) >= n else -np.inf
             close = (~(rough < floor)).nonzero().squeeze(1)  # NaN is close: to be found and named
             if len(close):
                 scores[start + close] = torch.cat(list(in_cache(self.exact, block[close])))
         return scores
+
+
+class ScreenedPredictions(ScreenedStrategy[Tensor], ABC):
+    """Scores of predictions, (b, C) or (b, C, M), that are sums over classes of p or p log p."""
+
+    def error(self, block: Tensor) -> float:
+        return error(block)
 
 
 def error(block: Tensor) -> float:
@@ -84,8 +109,8 @@ def error(block: Tensor) -> float:
     return 6 * UNIT * (classes + draws + 16) * (1 + log(classes))
 
 
-def in_cache(function: Callable[[Tensor], Tensor], block: Tensor) -> Iterator[Tensor]:
+def in_cache(function: Callable[[B], Tensor], block: B) -> Iterator[Tensor]:
     """Of the rows, as many at once as stay in the cache."""
-    size = max(1, block[:1].numel())
-    for part in block.split(max(16, CACHE // size)):
-        yield function(part)
+    size = max(16, CACHE // max(1, block[:1].numel()))
+    for start in range(0, len(block), size):
+        yield function(block[start : start + size])

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._predictions import blocks, posterior_rows
-from dal_toolbox.active_learning.strategies._screening import ScreenedStrategy
+from dal_toolbox.active_learning.strategies._screening import ScreenedPredictions
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, ScoreStrategy
 
 DECIMALS = 12  # of a score in nats: beyond is rounding error, and no reason to break a tie
 
 
 @STRATEGIES.register("bald")
-class BALD(ScreenedStrategy):
+class BALD(ScreenedPredictions):
     """Prefers items whose label tells most about the weights: I(y; θ) = H(E p) − E H(p).
 
     Houlsby et al., 2011, https://arxiv.org/abs/1112.5745; Gal et al., 2017,

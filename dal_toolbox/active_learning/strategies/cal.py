@@ -1,28 +1,61 @@
 """CAL: contrastive active learning (Margatina et al., 2021, https://arxiv.org/abs/2109.03764)."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import log
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dal_toolbox.active_learning.context import QueryContext
+from dal_toolbox.active_learning.context import QueryContext, rows_at
 from dal_toolbox.active_learning.strategies._pool import rows_of
 from dal_toolbox.active_learning.strategies._predictions import fitted, logit_blocks
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, ScoreStrategy
+from dal_toolbox.active_learning.strategies._screening import UNIT, ScreenedStrategy
+from dal_toolbox.active_learning.strategies.base import STRATEGIES
 from dal_toolbox.neighbors import knn
 
 DECIMALS = 12  # of a score: equal predictions get equal scores, whatever the order of a sum
 CACHED = 2**18  # numbers of a part of a block: its temporaries stay in the cache
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Items and their nearest labeled items.
+
+    Args:
+        logits: Shape: (b, C).
+        nearest: Rows of the tables. Shape: (b, k).
+        table: Probabilities of the labeled items, and their negative entropy, float64.
+            Shape: (L, C + 1).
+        single: The same in float32.
+    """
+
+    logits: Tensor
+    nearest: Tensor
+    table: Tensor
+    single: Tensor
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def __getitem__(self, rows: slice | Tensor) -> "Compared":
+        return Compared(self.logits[rows], self.nearest[rows], self.table, self.single)
+
+    def numel(self) -> int:
+        return self.logits.numel() + self.nearest.numel()
+
+
 @STRATEGIES.register("cal")
-class CAL(ScoreStrategy):
+class CAL(ScreenedStrategy[Compared]):
     """Prefers items that are predicted unlike their nearest labeled neighbors.
 
     The score is the mean of KL(p_neighbor ‖ p_item) over the nearest labeled items, in cosine
     distance of the features; the predictions of the neighbors are used, not their labels. All
     labeled items are neighbors where they are fewer than ``num_neighbors``; ties of the score are
-    broken by the rng. Random at cold start. O(N·(L·d + k·C)).
+    broken by the rng. Random at cold start. O(N·(L·d + k·C)). Scores are float32 at first, and
+    float64 where they decide a pick.
 
     Args:
         num_neighbors: Number of labeled neighbors, k.
@@ -33,22 +66,34 @@ class CAL(ScoreStrategy):
             raise ValueError(f"num_neighbors={num_neighbors}: it must be at least 1")
         self.num_neighbors = num_neighbors
 
-    def score(self, context: QueryContext) -> Tensor:
+    def blocks(self, context: QueryContext) -> Iterator[Compared]:
         labeled = rows_of(context, context.labeled)
         p = fitted(context).probabilities(context.features[labeled]).double()  # (L, C)
-        negative_entropy = -torch.special.entr(p).sum(dim=1)  # (L,)
+        table = torch.cat([p, -torch.special.entr(p).sum(dim=1, keepdim=True)], dim=1)
         keys = F.normalize(context.features[labeled].float(), dim=1)
-        size = max(1, CACHED // context.num_classes)
-        scores = [p.new_empty(0)]
         for indices, logits in logit_blocks(context):
-            items = context.features[rows_of(context, indices)]
+            items = rows_at(context.features, indices)
             nearest = nearest_set(items, keys, self.num_neighbors, context.chunk_bytes)
-            for some, own in zip(logits.split(size), nearest.split(size), strict=True):
-                log_q = some.double().log_softmax(dim=1)  # (b, C)
-                mean_p = F.embedding_bag(own, p, mode="mean")
-                divergence = negative_entropy[own].mean(dim=1) - (mean_p * log_q).sum(dim=1)
-                scores.append(divergence.round(decimals=DECIMALS))
-        return torch.cat(scores)
+            yield Compared(logits, nearest, table, table.float())
+
+    def rough(self, block: Compared) -> Tensor:
+        mean = F.embedding_bag(block.nearest, block.single, mode="sum") / block.nearest.shape[1]
+        gaps = block.logits - block.logits.amax(dim=1, keepdim=True)
+        cross = torch.linalg.vecdot(mean[:, :-1], gaps)
+        return mean[:, -1] - cross + gaps.exp_().sum(dim=1).log_()
+
+    def exact(self, block: Compared) -> Tensor:
+        log_q = block.logits.double().log_softmax(dim=1)  # (b, C)
+        mean = block.table[block.nearest].mean(dim=1)
+        divergence = mean[:, -1] - (mean[:, :-1] * log_q).sum(dim=1)
+        return divergence.round(decimals=DECIMALS)
+
+    def error(self, block: Compared) -> float:
+        """Of sums of k and of C terms, each at most the largest −log q, in any order."""
+        low, high = block.logits.aminmax(dim=1)
+        (_, classes), (_, neighbors) = block.logits.shape, block.nearest.shape
+        farthest = float((high.double() - low).max()) + log(classes)
+        return 4 * UNIT * (classes + neighbors + 16) * (1 + farthest)
 
 
 def nearest_set(items: Tensor, keys: Tensor, k: int, chunk_bytes: int) -> Tensor:

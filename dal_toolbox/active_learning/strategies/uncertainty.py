@@ -12,11 +12,11 @@ from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._predictions import logit_blocks
-from dal_toolbox.active_learning.strategies._screening import ScreenedStrategy
+from dal_toolbox.active_learning.strategies._screening import ScreenedPredictions
 from dal_toolbox.active_learning.strategies.base import STRATEGIES
 
 
-class UncertaintySampling(ScreenedStrategy):
+class UncertaintySampling(ScreenedPredictions):
     """Scores of the logits."""
 
     def blocks(self, context: QueryContext) -> Iterator[Tensor]:

@@ -12,9 +12,11 @@ from dal_toolbox.active_learning._situations import (
 )
 from dal_toolbox.active_learning.strategies import STRATEGIES, ScoreStrategy, _predictions
 from dal_toolbox.active_learning.strategies._screening import error
+from dal_toolbox.active_learning.strategies.cal import Compared
 from dal_toolbox.seeding import generator
 
-NAMES = ["least_confident", "margin", "entropy", "bald"]
+PREDICTIONS = ["least_confident", "margin", "entropy", "bald"]
+NAMES = [*PREDICTIONS, "cal"]
 
 
 class Exact(ScoreStrategy):
@@ -50,7 +52,7 @@ def test_picks_of_awkward_pools(name, situation):
     assert expected is None or picks.tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PREDICTIONS)
 @pytest.mark.parametrize("classes", [2, 3, 50, 1000])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0, 1e4])
 def test_float32_stays_within_the_bound(name, classes, scale):
@@ -63,7 +65,21 @@ def test_float32_stays_within_the_bound(name, classes, scale):
     assert difference.abs().max() <= error(block) / 10  # a bound of the worst case
 
 
-@pytest.mark.parametrize("name", NAMES[:3])
+@pytest.mark.parametrize("neighbors", [1, 10, 100])
+@pytest.mark.parametrize("classes", [2, 3, 50, 1000])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0, 1e4])
+def test_float32_stays_within_the_bound_of_cal(neighbors, classes, scale):
+    rng = generator(classes, "logits")
+    logits, labeled = torch.from_numpy(rng.normal(size=(2, 200, classes)) * scale).float()
+    p = labeled.double().softmax(dim=1)
+    table = torch.cat([p, -torch.special.entr(p).sum(dim=1, keepdim=True)], dim=1)
+    nearest = torch.from_numpy(rng.integers(200, size=(200, neighbors)))
+    strategy, block = STRATEGIES.build("cal"), Compared(logits, nearest, table, table.float())
+    difference = strategy.rough(block).double() - strategy.exact(block)
+    assert difference.abs().max() <= strategy.error(block) / 10
+
+
+@pytest.mark.parametrize("name", ["least_confident", "margin", "entropy", "cal"])
 def test_scores_that_are_not_finite_are_named(name):
     class Broken(PosteriorClassifier):
         def logits(self, features):
