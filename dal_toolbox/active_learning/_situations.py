@@ -134,6 +134,8 @@ def situations() -> dict[str, Situation]:
         "constant feature": Situation(constant, *ten),
         "one feature": Situation(x[:, :1].contiguous(), *ten),
         "half precision": Situation(x.half(), *ten),
+        "unit norm": Situation(F.normalize(x), *ten),
+        "unit norm, cold": Situation(F.normalize(x)),
         "uniform predictions": Situation(
             x, *ten, make_classifier=lambda c: FixedClassifier(c, certain=False)
         ),

@@ -7,7 +7,6 @@ from typing import Protocol, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
@@ -16,7 +15,7 @@ from dal_toolbox.active_learning.pool import Pool
 from dal_toolbox.active_learning.records import CycleResult
 from dal_toolbox.classifiers import Classifier
 from dal_toolbox.errors import UserError
-from dal_toolbox.neighbors import KNNGraph, knn_graph
+from dal_toolbox.neighbors import KNNGraph, knn_graph, unit_norm
 from dal_toolbox.seeding import generator
 
 
@@ -49,7 +48,7 @@ class RunState:
         graph: Callable[[int], KNNGraph]
         if isinstance(features, Tensor):
             values = features
-            normalize = cache(lambda: F.normalize(values.float(), dim=1))
+            normalize = cache(lambda: unit_norm(values))
             graph = cache(lambda k: knn_graph(normalize(), k, metric="cosine"))
         else:
             values, normalize, graph = (

@@ -8,13 +8,12 @@ from typing import Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dal_toolbox.active_learning.pool import Pool, check_unlabeled
 from dal_toolbox.classifiers import CLASSIFIERS, BayesianClassifier, Classifier
 from dal_toolbox.errors import UserError
-from dal_toolbox.neighbors import KNNGraph, knn_graph
+from dal_toolbox.neighbors import KNNGraph, knn_graph, unit_norm
 from dal_toolbox.registry import BrokenPlugin
 from dal_toolbox.seeding import draw_seed, generator
 
@@ -101,13 +100,13 @@ class QueryContext:
 
     @cached_property
     def normalized(self) -> Tensor:
-        """The features scaled to unit norm, float32; rows of zeros stay zero. Shape: (n, d)."""
+        """The features scaled to unit norm, float32; rows of zeros stay zero. Shape: (n, d).
+
+        The features themselves where they have unit norm: not to be changed.
+        """
         if self.normalize is not None:
             return self.normalize()
-        rows = self.features.new_empty(self.features.shape, dtype=torch.float32)
-        for source, target in zip(self.features.split(ROWS), rows.split(ROWS), strict=True):
-            F.normalize(source.float(), dim=1, out=target)
-        return rows
+        return unit_norm(self.features)
 
     def neighbors(self, k: int) -> KNNGraph:
         """The k nearest other items of every item of the pool, in cosine distance."""

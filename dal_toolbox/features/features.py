@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
 from filelock import FileLock
 from torch import Tensor
 
 from dal_toolbox.files import remove_leftovers
-from dal_toolbox.neighbors import KNNGraph, knn_graph
+from dal_toolbox.neighbors import KNNGraph, knn_graph, unit_norm
 from dal_toolbox.progress import log
 
 
@@ -60,8 +58,7 @@ class Features:
 
     @cached_property
     def _normalized(self) -> Tensor:
-        values = self.values.to(torch.float32, copy=True)
-        return F.normalize(values, dim=1, out=values)
+        return unit_norm(self.values)
 
     def _cached_graph(self, k: int) -> KNNGraph:
         if self.directory is None:

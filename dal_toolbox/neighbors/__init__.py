@@ -4,6 +4,7 @@ from dal_toolbox.neighbors._leading import center_finder as center_finder
 from dal_toolbox.neighbors._nearest import nearest_center as nearest_center
 from dal_toolbox.neighbors._nearest import squared_distances as squared_distances
 from dal_toolbox.neighbors._sides import plain_float32 as plain_float32
+from dal_toolbox.neighbors._unit import unit_norm as unit_norm
 from dal_toolbox.neighbors.graph import CSR as CSR
 from dal_toolbox.neighbors.graph import KNNGraph as KNNGraph
 from dal_toolbox.neighbors.graph import knn_graph as knn_graph
@@ -28,4 +29,5 @@ __all__ = [
     "plain_float32",
     "radius_graph",
     "squared_distances",
+    "unit_norm",
 ]

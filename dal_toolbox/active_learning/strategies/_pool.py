@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
+from dal_toolbox.neighbors import unit_norm
 from dal_toolbox.progress import log
 
 BLOCK = 2**11  # rows that are normalized at a time
@@ -17,13 +17,22 @@ def rows_of(context: QueryContext, indices: np.ndarray) -> Tensor:
 
 
 def unit_rows(context: QueryContext, indices: np.ndarray) -> Tensor:
-    """Rows of ``context.normalized``, which is not computed for them, float32. Shape: (m, d)."""
+    """Rows of ``context.normalized``, which is not computed for them, float32. Shape: (m, d).
+
+    Not to be changed: they are the features themselves where these have unit norm and the indices
+    no gap.
+    """
+    known = context.normalize is not None or "normalized" in context.__dict__
+    source = context.normalized if known else context.features
+    if len(indices) and (np.diff(indices) == 1).all():
+        rows = source[int(indices[0]) : int(indices[-1]) + 1]
+        return rows if known else unit_norm(rows)
     rows = rows_of(context, indices)
-    if context.normalize is not None or "normalized" in context.__dict__:
-        return context.normalized[rows].float()
-    unit = context.features.new_empty((len(rows), context.features.shape[1]), dtype=torch.float32)
-    for source, target in zip(rows.split(BLOCK), unit.split(BLOCK), strict=True):
-        F.normalize(context.features[source].float(), dim=1, out=target)
+    if known:
+        return source[rows]
+    unit = source.new_empty((len(rows), source.shape[1]), dtype=torch.float32)
+    for some, target in zip(rows.split(BLOCK), unit.split(BLOCK), strict=True):
+        target.copy_(unit_norm(source[some]))
     return unit
 
 
