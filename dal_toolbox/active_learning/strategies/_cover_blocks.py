@@ -10,8 +10,8 @@ from dal_toolbox.active_learning.strategies._cover_kernel import ROWS, CoverKern
 from dal_toolbox.neighbors import kmeans
 from dal_toolbox.seeding import generator
 
-NUMBER = 128  # of clusters, at most
-TRAINED_ON = 64  # items for each cluster
+NUMBER = 64  # of clusters, at most
+TRAINED_ON = 32  # items for each cluster
 SMALLEST = 256  # mean size of a cluster; smaller ones make slow products
 WIDEST = 4096  # targets of a block
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from dal_toolbox.neighbors import knn
 
 UNIT = torch.finfo(torch.float32).eps / 2  # largest relative error of one operation in float32
-TILE_BYTES = 2**18, 2**23  # smallest worth a call, largest that stays in the cache of a core
+TILE_BYTES = 2**18, 2**22  # smallest worth a call, largest that stays in the cache of a core
 SEARCH_BYTES = 2**22  # with less, the search for neighbors is a hundred times as slow
-ROWS = 2048  # that are read at once
+ROWS = 512  # that are read at once: copies in float64 stay small beside the features
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class CoverKernel:
         """The side of candidates (b,) of bounds."""
         index = self.candidates[positions]
         shares = self._shares[index] + (self.kernel.offset + 16 * UNIT)  # f rounds, too
-        return Left(2 * self.kernel.rate * self.features[index], shares)
+        return Left(self.features[index].mul_(2 * self.kernel.rate), shares)
 
     def upper(self, left: Left, rows: slice | Tensor, out: Tensor | None = None) -> Tensor:
         """Bounds of K for candidates (b, d) and w rows of the features. Shape: (b, w)."""
@@ -116,18 +116,18 @@ class CoverKernel:
     @cached_property
     def _shares(self) -> Tensor:
         """−rate (1 − ε) ‖x‖² of all rows. Shape: (N,)."""
-        blocks = self.features.split(ROWS) if len(self.features) else ()
-        squares = [torch.linalg.vector_norm(rows.double(), dim=1).square() for rows in blocks]
-        shares = torch.cat([self.features.new_empty(0).double(), *squares])
+        shares = self.features.new_empty(len(self.features), dtype=torch.float64)
+        for rows, into in zip(self.features.split(ROWS), shares.split(ROWS), strict=True):
+            torch.linalg.vector_norm(rows.double(), dim=1, out=into)
+        shares.square_()
         if not torch.isfinite(shares).all():
             raise ValueError("the features of the pool hold NaN or infinity")
         shares *= -self.kernel.rate * (1 - (self.features.shape[1] + 48) * UNIT)
         return shares.float()
 
     def _exact(self, where: Tensor, centers: Callable[[Tensor], Tensor]) -> Tensor:
-        size = max(1, self.tile_bytes // (8 * self.features.shape[1]))
         values = torch.empty(len(where), dtype=torch.float64, device=where.device)
-        for part, into in zip(where.split(size), values.split(size), strict=True):
+        for part, into in zip(where.split(ROWS), values.split(ROWS), strict=True):
             rows = self.features[self.targets[part]].double()
             squared = rows.sub_(centers(part)).square_().sum(dim=1)
             into.copy_(

@@ -42,7 +42,7 @@ def greedy_cover(kernel: CoverKernel, weights: Tensor, covered: Tensor, n: int) 
     ties go to the lowest position. The picks are those of naive greedy.
 
     Time: O(m T d) for the first bounds, then O(b d) for each block of b targets on which a candidate
-    is looked at again. Memory: 5 bytes for each candidate and block, at most 128, beside O(m + T).
+    is looked at again. Memory: 5 bytes for each candidate and block, at most 64, beside O(m + T).
 
     Args:
         kernel: Of m candidates and T targets.
@@ -107,7 +107,8 @@ class _Search:
         self.covered_down[where] = _round_down(values)
         changed = torch.searchsorted(self.ends, where, right=True).unique()
         self.old[changed] = True
-        self.stage[(self.parts[changed] > 0).any(dim=0)] = STALE
+        for i in changed.tolist():
+            self.stage[self.parts[i] > 0] = STALE
         self.parts[:, position], self.bounds[position], self.stage[position] = 0, -1, EXACT
 
     def _promising(self, size: int) -> Tensor:

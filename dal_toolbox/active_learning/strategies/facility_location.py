@@ -24,7 +24,7 @@ class FacilityLocation(QueryStrategy):
     counts as at distance 1.
 
     Time O(N² d) for one pass over all pairs (N at most the limits), without labels about three; then
-    lazily. Memory: one copy of the rows, and 5 bytes for each candidate and each of 128 clusters.
+    lazily. Memory: one copy of the rows, and 5 bytes for each candidate and each of 64 clusters.
 
     Args:
         filter_factor: Items that pass the filter, in multiples of the batch; none: all.

@@ -20,7 +20,7 @@ class MaxHerding(QueryStrategy):
     be chosen, and the log says so. Ties go to the lowest index.
 
     Time O(N² d) for one pass over all pairs (N at most the limits), without labels about three; then
-    lazily. Memory: one copy of the rows, and 5 bytes for each candidate and each of 128 clusters.
+    lazily. Memory: one copy of the rows, and 5 bytes for each candidate and each of 64 clusters.
 
     Args:
         sigma: Length scale of the kernel.

@@ -31,7 +31,7 @@ class UncertaintyHerding(QueryStrategy):
     random subsets, and the log says so.
 
     Time O(N² d) for one pass over all pairs (N at most the limits), without labels about three; then
-    lazily. Memory: one copy of the rows, and 5 bytes for each candidate and each of 128 clusters.
+    lazily. Memory: one copy of the rows, and 5 bytes for each candidate and each of 64 clusters.
 
     Args:
         sigma: Length scale of the kernel on unit-norm features; none: the rule above.
