@@ -62,8 +62,9 @@ def slope(curve: dict[int, float]) -> float | None:
 
 
 def plot(by_n: Curve, by_b: Curve, path: Path, options: argparse.Namespace) -> None:
-    figure, panels = new_axes(panels=2, width=13.0)
-    titles = (f"B = {options.batch}", f"N = {options.n:,}")
+    figure, panels = new_axes(panels=2, width=14.5)
+    limit = f"queries of at most {options.limit:g} s"
+    titles = (f"B = {options.batch}: {limit}", f"N = {options.n:,}: {limit}")
     for axes, curves, title, label in zip(
         panels, (by_n, by_b), titles, ("pool size N", "batch size B"), strict=True
     ):
@@ -78,7 +79,7 @@ def plot(by_n: Curve, by_b: Curve, path: Path, options: argparse.Namespace) -> N
                       markersize=3, linewidth=1, label=name)  # fmt: skip
         axes.set(xscale="log", yscale="log", xlabel=label, ylabel="seconds", title=title)
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=7)
+    figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=7, ncols=2)
     save(figure, path)
 
 

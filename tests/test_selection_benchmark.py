@@ -66,7 +66,7 @@ def test_scale_reports_limits_and_keeps_other_parts(run, tmp_path):
 def test_limits_compare_the_whole_pool_with_a_part(run, tmp_path):
     run("selection", "limits", *sizes(tmp_path, "--strategies", "maxherding,margin"))
     (row,) = results(tmp_path, "limits")["rows"]  # margin has none
-    assert (row["strategy"], row["items"], row["part"]) == ("maxherding", 50_000, 12)
+    assert (row["strategy"], row["value"], row["part"]) == ("maxherding", 50_000, 12)
     assert row["whole"]["objective"] >= row["limited"]["objective"] > 0
 
 

@@ -15,7 +15,7 @@ from dal_toolbox.neighbors._seeds import seed_centroids
 Assign = Callable[[Tensor], Tensor]  # centroids (k, d) -> the nearest of each item (n,)
 SAMPLE = 64  # items of the first sample for each centroid
 GROWTH = 4  # from one sample to the next
-SETTLED = 0.01  # share of items that change their centroid in the last step
+SETTLED = 0.02  # share of items that change their centroid in the last step
 
 
 def train(

@@ -60,7 +60,7 @@ def kmeans(
 
     Lloyd's algorithm from k-means++ seeds: first on a sample of 64 items for each centroid, then on
     samples four times as large and below half of all, at last on all, each from the centroids of
-    the one before, until at most 1 % of the items change their centroid. O(n·k·d) for each step on all items.
+    the one before, until at most 2 % of the items change their centroid. O(n·k·d) for each step on all items.
 
     With the backend ``"faiss"`` its k-means takes so many steps from k-means++ seeds, on GPUs if it
     has some; ``benchmarks/kmeans.py`` compares the two.
