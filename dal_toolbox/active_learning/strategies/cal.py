@@ -70,11 +70,12 @@ class CAL(ScreenedStrategy[Compared]):
         labeled = rows_of(context, context.labeled)
         p = fitted(context).probabilities(context.features[labeled]).double()  # (L, C)
         table = torch.cat([p, -torch.special.entr(p).sum(dim=1, keepdim=True)], dim=1)
+        single = table.float()
         keys = F.normalize(context.features[labeled].float(), dim=1)
         for indices, logits in logit_blocks(context):
             items = rows_at(context.features, indices)
             nearest = nearest_set(items, keys, self.num_neighbors, context.chunk_bytes)
-            yield Compared(logits, nearest, table, table.float())
+            yield Compared(logits, nearest, table, single)
 
     def rough(self, block: Compared) -> Tensor:
         mean = F.embedding_bag(block.nearest, block.single, mode="sum") / block.nearest.shape[1]
@@ -84,7 +85,7 @@ class CAL(ScreenedStrategy[Compared]):
 
     def exact(self, block: Compared) -> Tensor:
         log_q = block.logits.double().log_softmax(dim=1)  # (b, C)
-        mean = block.table[block.nearest].mean(dim=1)
+        mean = F.embedding_bag(block.nearest, block.table, mode="mean")
         divergence = mean[:, -1] - (mean[:, :-1] * log_q).sum(dim=1)
         return divergence.round(decimals=DECIMALS)
 
