@@ -85,7 +85,7 @@ def scale(part: dict[str, Any]) -> str:
 
 {setting(part)}, features as memory-mapped float16, one query each. The floor is what no implementation can go below: the
 operations that the definition asks for over {rate:.0f} GFLOP/s, or one pass over the features at {bandwidth:.0f} GB/s (both
-as measured in the last run; rows of earlier runs have theirs, which differ by half), whichever is longer. MiB are the largest resident memory of the process, mapped files excluded.
+as measured in the last run; rows of earlier runs have theirs, 116 to 155 GFLOP/s), whichever is longer. MiB are the largest resident memory of the process, mapped files excluded.
 
 {table(["strategy", "s", "floor, s", "MiB"], rows)}"""
 
