@@ -20,6 +20,7 @@ from rich.logging import RichHandler
 from rich.tree import Tree
 
 from dal_toolbox.errors import UserError
+from dal_toolbox.io import write_json, write_text
 from dal_toolbox.progress import console, log
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "hydra-core", "scikit-learn", "numpy",
@@ -56,9 +57,9 @@ class RunFolder:
         if self.finished:
             log.info("finished earlier: %s (overwrite=true runs it again)", self.path)
             return
-        write_atomically(self.path / "config_resolved.yaml", yaml.safe_dump(dict(config)))
-        write_atomically(self.path / "config_tree.txt", config_tree(config))
-        write_atomically(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+        write_text(self.path / "config_resolved.yaml", yaml.safe_dump(dict(config)))
+        write_text(self.path / "config_tree.txt", config_tree(config))
+        write_json(self.path / "environment.json", environment())
 
     @property
     def finished(self) -> bool:
@@ -72,7 +73,7 @@ class RunFolder:
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Writes ``results.json``: the run is done."""
-        write_atomically(self.path / "results.json", json.dumps(results, indent=2) + "\n")
+        write_json(self.path / "results.json", dict(results))
         log.info("results in %s", self.path)
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
@@ -120,14 +121,6 @@ class RunFolder:
         log.handlers = [handler, show]
         log.setLevel(logging.INFO)
         log.propagate = False
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file that is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def environment() -> dict[str, Any]:

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from dal_toolbox.errors import UserError
-from dal_toolbox.jsonl import append_lines
-from dal_toolbox.runs import RunFolder, write_atomically
+from dal_toolbox.io import append_lines, write_text
+from dal_toolbox.runs import RunFolder
 
 CONFIG = {"strategy": {"name": "margin"}, "random_seed": 0, "output_dir": "a", "sizes": [1, 2]}
 
@@ -66,7 +66,7 @@ def test_metrics_may_appear_late(tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
-    write_atomically(tmp_path / "x", "old")
+    write_text(tmp_path / "x", "old")
     with pytest.raises(TypeError):
-        write_atomically(tmp_path / "x", None)
+        write_text(tmp_path / "x", None)
     assert (tmp_path / "x").read_text() == "old"

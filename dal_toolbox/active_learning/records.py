@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dal_toolbox.errors import UserError
-from dal_toolbox.jsonl import append_lines, read_lines
+from dal_toolbox.io import append_lines, read_lines
 
 
 @dataclass(frozen=True)

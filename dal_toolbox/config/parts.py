@@ -3,7 +3,7 @@
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from dal_toolbox.arguments import one_of
 from dal_toolbox.errors import UserError
 from dal_toolbox.registry import BrokenPlugin, Registry
 
@@ -86,18 +87,25 @@ def hyperparameters(factory: Callable) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def build(registry: Registry, node: Mapping[str, Any], **objects: object) -> Any:
+def build(
+    registry: Registry, node: Mapping[str, Any], *, at: str | None = None, **objects: object
+) -> Any:
     """Builds the part that a config node describes.
+
+    Parts speak of their own parameters (``l2=-1: must be positive``); the message of a ``ValueError``
+    gets the place of its node in front (``classifier.l2=-1: must be positive``).
 
     Args:
         registry: Where the part is looked up.
         node: ``name`` and hyperparameters.
+        at: Key of the node in the config; by default that of the registry's group.
         objects: What the run can offer (``num_classes``, ``dataset_path`` …); the factory gets those
             that it takes.
 
     Raises:
-        UserError: The name, a key or a choice is unknown.
+        UserError: The name, a key or a choice is unknown, or the part refuses a value.
     """
+    at = _place(registry) if at is None else at
     options: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in node.items()
     }
@@ -109,9 +117,12 @@ def build(registry: Registry, node: Mapping[str, Any], **objects: object) -> Any
             f"{registry.kind} '{name}' has no parameter '{unknown[0]}'. Known: "
             f"{', '.join(hyperparameters(registry[name])) or 'none'}"
         )
-    _check_choices(name, registry[name], options)
     offered = {key: value for key, value in objects.items() if key in parameters}
-    return registry.build(name, **{**offered, **options})
+    try:
+        _check_choices(registry[name], options)
+        return registry.build(name, **{**offered, **options})
+    except (ValueError, TypeError) as error:
+        raise _with_place(error, at, name, parameters) from error
 
 
 def plain(config: Any) -> Any:
@@ -119,12 +130,28 @@ def plain(config: Any) -> Any:
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
 
 
-def _check_choices(name: str, factory: Callable, options: Mapping[str, Any]) -> None:
+def _place(registry: Registry) -> str:
+    for group in GROUPS.values():
+        if group.module == registry.package:
+            return group.package
+    return registry.kind
+
+
+def _with_place(error: Exception, at: str, name: str, parameters: Collection[str]) -> UserError:
+    """The error of a part, in the words of the config: the same class where it is a user's error."""
+    message = " ".join(str(error).split())
+    speaks_of = message.partition("=")[0]
+    message = f"{at}.{message}" if speaks_of in parameters else f"{at}={name}: {message}"
+    if isinstance(error, UserError) and speaks_of not in parameters:
+        return error
+    return type(error)(message) if isinstance(error, UserError) else UserError(message)
+
+
+def _check_choices(factory: Callable, options: Mapping[str, Any]) -> None:
     for key, (annotation, _) in hyperparameters(factory).items():
         choices = get_args(annotation) if get_origin(annotation) is Literal else ()
         if choices and key in options and options[key] not in choices:
-            allowed = ", ".join(map(str, choices))
-            raise UserError(f"{name}: {key}={options[key]!r}: choose one of {allowed}")
+            one_of(choices, **{key: options[key]})
 
 
 def _config_type(annotation: Any) -> Any:

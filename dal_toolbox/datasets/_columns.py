@@ -11,7 +11,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from dal_toolbox.datasets._unpack import BadArchive
-from dal_toolbox.files import atomic_directory, load_array
+from dal_toolbox.io import atomic_directory, load_array
 from dal_toolbox.progress import log, track
 
 CHUNK = 1024  # images

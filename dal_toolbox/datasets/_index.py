@@ -11,9 +11,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from dal_toolbox.datasets._json import read_json, write_json
 from dal_toolbox.datasets._listing import is_image
 from dal_toolbox.datasets.base import DatasetNotFound
+from dal_toolbox.io import read_json, write_json
 from dal_toolbox.progress import log, progress_bar
 
 MANY = 50_000  # files from which on a progress bar and the index pay
@@ -48,7 +48,7 @@ def scan(
         DatasetNotFound: A folder cannot be read.
     """
     file = None if cache_dir is None else cache_dir / f"{_key(root, folders)}.json"
-    index = {} if file is None else read_json(file)
+    index = read_json(file) if file is not None and file.exists() else {}
     if index and _times(root, list(index["times"])) == index["times"]:
         log.info("list of the files below %s: taken from %s", root, file)
         return {folder: _joined(folder, names) for folder, names in index["images"].items()}

@@ -6,13 +6,13 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from dal_toolbox.datasets._json import read_json, write_json
 from dal_toolbox.datasets._statistics import channel_statistics
 from dal_toolbox.datasets.base import ImageArray, Images
 from dal_toolbox.datasets.files import ImageFiles
 from dal_toolbox.datasets.packing import pack as pack_files
 from dal_toolbox.datasets.skipping import NothingReadable, bad_list, find_bad, leave_out
 from dal_toolbox.errors import UserError
+from dal_toolbox.io import read_json, write_json
 from dal_toolbox.progress import log
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

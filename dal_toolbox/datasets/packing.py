@@ -11,12 +11,12 @@ from torch import Tensor
 
 from dal_toolbox.datasets import _pack_file as pack_file
 from dal_toolbox.datasets._decode import CorruptImage
-from dal_toolbox.datasets._json import read_json, write_json
 from dal_toolbox.datasets.base import ImageArray
 from dal_toolbox.datasets.files import ImageFiles
 from dal_toolbox.datasets.loader import map_batches
 from dal_toolbox.datasets.skipping import from_records, leave_out, to_records
 from dal_toolbox.errors import UserError
+from dal_toolbox.io import read_json, write_json
 from dal_toolbox.progress import log, progress_bar
 
 CHUNK_BYTES = 4 * 2**20  # decoded by one worker at a time; small, for shared memory may be scarce
@@ -62,9 +62,9 @@ def pack(files: ImageFiles, cache_dir: Path, *, num_workers: int = 0) -> ImageAr
 
 
 def _is_complete(files: ImageFiles, directory: Path) -> bool:
-    facts = read_json(directory / "manifest.json")  # written last
-    if not facts:
+    if not (directory / "manifest.json").exists():  # written last
         return False
+    facts = read_json(directory / "manifest.json")
     bad = from_records(facts.get("skipped", []))
     if bad and files.on_error == "raise":
         files.batch(np.array(sorted(bad)))  # raises; if not, the files can be read by now

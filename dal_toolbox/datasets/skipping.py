@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from dal_toolbox.datasets._json import read_json, write_json
 from dal_toolbox.datasets.base import SkippedFile
 from dal_toolbox.datasets.files import ImageFiles
 from dal_toolbox.datasets.loader import map_batches
 from dal_toolbox.errors import UserError
+from dal_toolbox.io import read_json, write_json
 from dal_toolbox.progress import log, progress_bar
 
 CHUNK = 32  # files that a worker checks at a time
@@ -38,7 +38,9 @@ def find_bad(files: ImageFiles, cache_dir: Path, *, num_workers: int = 0) -> dic
     record = bad_list(files, cache_dir)
     record.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(cache_dir / f".{files.fingerprint}.lock"):
-        facts = read_json(record) or {"checked": 0, "skipped": []}
+        facts: dict[str, Any] = {"checked": 0, "skipped": []}
+        if record.exists():
+            facts = read_json(record)
         bad = from_records(facts["skipped"])
         if facts["checked"] < len(files):
             log.info("checking whether %d files can be decoded", len(files))

@@ -1,6 +1,5 @@
 """Encoders for production: files that run without this package."""
 
-import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from dal_toolbox.encoders._exporters import EXPORTERS, MissingPackage
 from dal_toolbox.encoders.base import Encoder
 from dal_toolbox.errors import UserError
+from dal_toolbox.io import write_json
 from dal_toolbox.progress import log
 
 TOLERANCE = 1e-4  # of the largest feature, where that exceeds 1
@@ -108,7 +108,7 @@ def export_encoder(
                     f"{path} differs from {_name(encoder)} by {difference:.1e}, more than "
                     f"{tolerance:.0e}: do not use it"
                 )
-    _write_json(folder / "model.json", _description(encoder, facts, exported, tolerance))
+    write_json(folder / "model.json", _description(encoder, facts, exported, tolerance))
     if failures:
         raise ExportFailed("; ".join(failures))
     return exported
@@ -189,12 +189,6 @@ def _check(encoder: Encoder, types: Sequence[str], facts: Mapping[str, Any], bat
         raise UserError(
             f"export needs images of shape (b, {channels}, {size}, {size}), not {tuple(batch.shape)}"
         )
-
-
-def _write_json(path: Path, value: Any) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    temporary.replace(path)
 
 
 def _version(package: str) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 from torch import Tensor
 
-from dal_toolbox.files import remove_leftovers
+from dal_toolbox.io import remove_leftovers
 from dal_toolbox.neighbors import KNNGraph, knn_graph, unit_norm
 from dal_toolbox.progress import log
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dal_toolbox.errors import UserError
 from dal_toolbox.features.features import Features
-from dal_toolbox.files import load_array
+from dal_toolbox.io import load_array
 
 FEATURES = ("features", "values", "embeddings", "x")  # names of the array in .npz and .pt
 TARGETS = ("targets", "labels", "y")

@@ -1,6 +1,5 @@
 """Features on disk, found by what they were computed from."""
 
-import hashlib
 import json
 import shutil
 import time
@@ -13,7 +12,7 @@ from filelock import FileLock
 
 from dal_toolbox.features.features import Features
 from dal_toolbox.features.spec import FeatureSpec
-from dal_toolbox.files import atomic_directory, load_array, remove_leftovers
+from dal_toolbox.io import atomic_directory, file_digest, load_array, remove_leftovers
 from dal_toolbox.progress import log
 
 FILES = ("values.npy", "targets.npy", "names.json")
@@ -67,7 +66,7 @@ class FeatureStore:
             return False
         directory = self.root / spec.key
         manifest = json.loads((directory / "manifest.json").read_text())
-        return all(_digest(directory / name) == manifest["sha256"][name] for name in FILES)
+        return all(file_digest(directory / name) == manifest["sha256"][name] for name in FILES)
 
     def remove(self, spec: FeatureSpec) -> None:
         """Removes an entry, with its kNN graph, if it is there."""
@@ -103,7 +102,7 @@ def _write(directory: Path, spec: FeatureSpec, features: Features) -> None:
             "spec": asdict(spec),
             "shape": list(features.values.shape),
             "bytes": {name: (temporary / name).stat().st_size for name in FILES},
-            "sha256": {name: _digest(temporary / name) for name in FILES},
+            "sha256": {name: file_digest(temporary / name) for name in FILES},
         }
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
@@ -116,8 +115,3 @@ def _load(directory: Path) -> Features:
         key=directory.name,
         directory=directory,
     )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dal_toolbox.files import atomic_directory, load_array
+from dal_toolbox.io import atomic_directory, load_array
 from dal_toolbox.neighbors._sides import (
     UNDERFLOW,
     Metric,

@@ -16,7 +16,7 @@ from dal_toolbox.config import build, launch, load_features
 from dal_toolbox.datasets.selection import images_per_class
 from dal_toolbox.errors import UserError
 from dal_toolbox.features import DatasetFeatures, Features
-from dal_toolbox.jsonl import append_lines, read_lines
+from dal_toolbox.io import append_lines, read_lines
 from dal_toolbox.progress import console, track
 from dal_toolbox.runs import RunFolder
 from dal_toolbox.seeding import generator, seed_everything

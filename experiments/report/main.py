@@ -6,8 +6,8 @@ from dal_toolbox.analysis.curves import load_curves
 from dal_toolbox.analysis.plots import plot_learning_curves
 from dal_toolbox.analysis.report import summarize, to_csv, to_table
 from dal_toolbox.config import launch
+from dal_toolbox.io import write_text
 from dal_toolbox.progress import console
-from dal_toolbox.runs import write_atomically
 
 
 def main(config: dict, folder: Path) -> None:
@@ -15,7 +15,7 @@ def main(config: dict, folder: Path) -> None:
     metric, baseline = config["metric"], config["baseline"]
     curves = load_curves(Path(config["runs"]))
     rows = summarize(curves, metric, baseline)
-    write_atomically(folder / "summary.csv", to_csv(rows))
+    write_text(folder / "summary.csv", to_csv(rows))
     plot_learning_curves(curves, folder / "learning_curves.png", metric)
     console.print(to_table(rows, metric, baseline))
     console.print(f"{folder / 'learning_curves.png'}\n{folder / 'summary.csv'}", highlight=False)

@@ -9,8 +9,9 @@ from dal_toolbox.datasets import DatasetBundle, Images
 from dal_toolbox.encoders import Encoder
 from dal_toolbox.encoders.export import export_encoder
 from dal_toolbox.features import extract_features
+from dal_toolbox.io import write_text
 from dal_toolbox.progress import console, log
-from dal_toolbox.runs import RunFolder, write_atomically
+from dal_toolbox.runs import RunFolder
 from dal_toolbox.seeding import generator
 
 EXPORT_BATCH = 8
@@ -23,11 +24,11 @@ def write_data(run: RunFolder, bundle: DatasetBundle) -> None:
     for split in ("train", "val", "test", "unlabeled"):
         images = getattr(bundle, split)
         if images is not None:
-            write_atomically(folder / f"{split}.txt", "".join(f"{name}\n" for name in images.names))
-    write_atomically(folder / "classes.txt", "".join(f"{name}\n" for name in bundle.classes))
+            write_text(folder / f"{split}.txt", "".join(f"{name}\n" for name in images.names))
+    write_text(folder / "classes.txt", "".join(f"{name}\n" for name in bundle.classes))
     if bundle.skipped:
         lines = (f"{file.name}\t{file.reason}\n" for file in bundle.skipped)
-        write_atomically(folder / "skipped.txt", "".join(lines))
+        write_text(folder / "skipped.txt", "".join(lines))
     if np.any(bundle.train.targets >= 0):
         console.print(class_table(bundle))
         plot_classes(bundle, run.path / "plots" / "classes.png")

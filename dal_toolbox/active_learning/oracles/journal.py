@@ -6,7 +6,7 @@ import numpy as np
 
 from dal_toolbox.active_learning.oracles.base import Oracle
 from dal_toolbox.errors import UserError
-from dal_toolbox.jsonl import append_lines, read_lines
+from dal_toolbox.io import append_lines, read_lines
 
 
 class JournaledOracle:

@@ -1,0 +1,195 @@
+"""Files: whole or not there, UTF-8 whatever the locale, on disk before anything builds on them."""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dal_toolbox.errors import UserError
+from dal_toolbox.progress import log
+
+# Names of files may hold bytes that are no UTF-8 (archives from Windows): they survive a round trip.
+ERRORS = "surrogateescape"
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary name whose file takes the place of ``path`` once the block ends well.
+
+    The file is on disk before it is renamed, and has the mode that the umask gives.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())  # some writers (safetensors) make 0600
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """A temporary directory that takes the place of ``path`` once the block ends well.
+
+    What a killed process leaves behind is named ``.<name>.<random>`` and never read;
+    :func:`remove_leftovers` clears it away.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for entry in [*temporary.rglob("*"), temporary]:
+            _sync(entry)
+        if path.exists():
+            path.rename(path.with_name(f"{temporary.name}.old"))
+        temporary.rename(path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(path.with_name(f"{temporary.name}.old"), ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes what killed writers of ``path`` left; only for a caller that no other can join."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file that is whole or not there."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors=ERRORS)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file; bytes that are no UTF-8 become surrogates, as in names of files."""
+    return path.read_text(encoding="utf-8", errors=ERRORS)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file that is whole or not there; numbers that are not finite become null."""
+    write_text(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file is no JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deep") from None
+
+
+def read_lines(path: Path) -> list[dict]:
+    """Records of a file of JSON lines, none where it does not exist.
+
+    An incomplete last line is ignored: its writer was killed.
+
+    Raises:
+        UserError: A complete line is no JSON object.
+    """
+    if not path.exists():
+        return []
+    *lines, rest = path.read_bytes().split(b"\n")
+    if rest:
+        log.warning("%s ends in the middle of a line, which is ignored", path)
+    return [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
+
+
+def append_lines(path: Path, records: list[dict]) -> None:
+    """Adds JSON lines, in place of an incomplete last line if there is one, and waits for the disk.
+
+    Numbers that are not finite become null.
+    """
+    text = "".join(json.dumps(_finite(record), allow_nan=False) + "\n" for record in records)
+    with path.open("ab+") as file:
+        file.truncate(_end_of_last_line(path))
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_array(path: Path) -> Tensor:
+    """The array of a ``.npy`` file, memory-mapped; writing to it never reaches the file.
+
+    Raises:
+        OSError: The file is missing.
+        ValueError: The file is no array, or shorter than its header says.
+    """
+    if path.stat().st_size == 0:  # numpy: EOFError
+        raise ValueError(f"{path} is empty")
+    # Copy-on-write: torch warns of arrays that cannot be written to.
+    return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)  # it can only be read by setting it
+    os.umask(mask)
+    return mask
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _end_of_last_line(path: Path) -> int:
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - 4096)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+    return 0
+
+
+def _parse(line: bytes, path: Path, number: int) -> dict:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise UserError(f"{path}, line {number} is no JSON object; repair or remove that line")
+    return record

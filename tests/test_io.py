@@ -1,0 +1,84 @@
+import os
+
+import numpy as np
+import pytest
+
+from dal_toolbox.io import (
+    append_lines,
+    atomic_directory,
+    atomic_file,
+    load_array,
+    read_json,
+    read_lines,
+    read_text,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
+
+
+def test_a_directory_is_there_in_full_or_not_at_all(tmp_path):
+    path = tmp_path / "entry"
+    with pytest.raises(RuntimeError), atomic_directory(path) as temporary:
+        (temporary / "a").write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    for text in ("first", "second"):
+        with atomic_directory(path) as temporary:
+            (temporary / "a").write_text(text)
+            assert not path.exists() or (path / "a").read_text() == "first"
+        assert (path / "a").read_text() == text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    path = tmp_path / "entry"
+    for name in ("entry", ".entry.1a", ".entry.1a.old", ".entry2.1a", "other"):
+        (tmp_path / name).mkdir()
+    remove_leftovers(path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".entry2.1a", "entry", "other"]
+
+
+def test_a_mapped_array_cannot_reach_its_file(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(4.0))
+    array = load_array(tmp_path / "x.npy")
+    array[0] = 7
+    assert load_array(tmp_path / "x.npy").tolist() == [0, 1, 2, 3]
+    (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-8])
+    with pytest.raises(ValueError, match="mmap"):
+        load_array(tmp_path / "x.npy")
+    with pytest.raises(OSError):
+        load_array(tmp_path / "y.npy")
+
+
+def test_names_that_are_no_utf8_survive_whatever_the_locale(tmp_path):
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    write_text(tmp_path / "names.txt", f"{name}\n")
+    write_json(tmp_path / "names.json", [name])
+    assert (tmp_path / "names.txt").read_bytes() == b"caf\xe9\n"
+    assert read_text(tmp_path / "names.txt") == f"{name}\n"
+    assert read_json(tmp_path / "names.json") == [name]
+
+
+def test_numbers_that_are_not_finite_are_null_in_json(tmp_path):
+    write_json(tmp_path / "x.json", {"a": [float("nan")], "b": float("inf")})
+    append_lines(tmp_path / "x.jsonl", [{"a": float("nan")}])
+    assert read_json(tmp_path / "x.json") == {"a": [None], "b": None}
+    assert read_lines(tmp_path / "x.jsonl") == [{"a": None}]
+
+
+def test_deep_nesting_is_an_error_of_the_file(tmp_path):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"deep|Expecting"):
+        read_json(tmp_path / "deep.json")
+
+
+def test_files_have_the_mode_of_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with atomic_file(tmp_path / "x") as temporary:
+            temporary.touch(mode=0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
