@@ -17,8 +17,8 @@ from dal_toolbox.progress import log
 SKIP = "?"
 
 
-class LabelsWanted(Exception):
-    """Not an error: the run waits for a person.
+class LabelsWanted(UserError):
+    """No mistake: the run waits for a person.
 
     Attributes:
         indices: Items without an answer.
