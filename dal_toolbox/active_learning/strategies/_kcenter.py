@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from dal_toolbox.active_learning.strategies._kcenter_points import Points, check_finite
+from dal_toolbox.active_learning.strategies._kcenter_points import Points
+from dal_toolbox.active_learning.strategies._pool import check_finite
 from dal_toolbox.neighbors._sides import plain_float32
 
 ACTIVE = 256  # items among which picks are made between two looks at the pool
@@ -34,7 +35,7 @@ def kcenter_greedy(
         Indices in order of choice; ties go to the lowest index. Shape: (n,).
 
     Raises:
-        ValueError: Features of candidates are not finite.
+        NotFinite: Features of candidates are not finite, or their squares are not.
     """
     if n == 0:
         return candidates[:0]

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from dal_toolbox.active_learning.strategies._pool import check_finite
 from dal_toolbox.neighbors._sides import UNDERFLOW
 
 CENTERS = 1024  # that are met at once
@@ -81,7 +82,7 @@ class Points:
             block: Centered rows of the centers. Shape: (c, d).
             squares: Their squared norms. Shape: (c,).
         """
-        norms = x.square().sum(dim=1)[:, None] + squares  # (m, c)
+        norms = check_finite(x.square().sum(dim=1)[:, None] + squares)  # (m, c)
         found = norms - 2 * x @ block.T
         error = (x.shape[1] + 16) * torch.finfo(torch.float64).eps * norms
         nearest, which = found.min(dim=1)
@@ -136,17 +137,6 @@ def upper_bounds(a: Tensor, b: Tensor, bb: Tensor) -> Tensor:
     aa = torch.linalg.vector_norm(a, dim=1).square()
     bounds = torch.addmm(larger * bb + UNDERFLOW, a, b.T, alpha=-2).amin(dim=1) + larger * aa
     return bounds.nan_to_num_(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)  # after overflows
-
-
-def check_finite(values: Tensor) -> Tensor:
-    """The values.
-
-    Raises:
-        ValueError: One is not finite.
-    """
-    if not torch.isfinite(values).all():
-        raise ValueError("the features of the pool hold NaN or infinity")
-    return values
 
 
 def _less(rows: Tensor, origin: Tensor, dtype: torch.dtype) -> Tensor:
