@@ -7,10 +7,10 @@ import numpy as np
 from dal_toolbox.datasets._bundles import Storage, file_bundle, joined
 from dal_toolbox.datasets._download import Archive, Files, fetch, fetch_files
 from dal_toolbox.datasets._flowers102_names import NAMES
-from dal_toolbox.datasets._listing import read_mat
 from dal_toolbox.datasets._unpack import BadArchive
 from dal_toolbox.datasets.base import DATASETS, DatasetBundle
 from dal_toolbox.datasets.files import OnError
+from dal_toolbox.datasets.matlab import read_matlab
 from dal_toolbox.datasets.opening import PACK_BYTES, Pack
 
 URL = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
@@ -32,6 +32,7 @@ LISTS = Files(
     },
     homes=(HOME, ""),
 )
+NUM_IMAGES = 8189
 SPLITS = {"train": "trnid", "val": "valid", "test": "tstid"}
 
 
@@ -76,10 +77,9 @@ def flowers102(
 
 
 def _numbers(file: Path, key: str, largest: int) -> np.ndarray:
-    numbers = read_mat(file, key)[0].ravel().astype(np.int64)
-    if not len(numbers) or not 1 <= numbers.min() <= numbers.max() <= largest:
+    numbers = read_matlab(file, {key: NUM_IMAGES})[key].ravel()
+    if not len(numbers) or not np.isin(numbers, np.arange(1, largest + 1)).all():
         raise BadArchive(
-            f"{key} of {file} holds numbers from {numbers.min(initial=largest)} to "
-            f"{numbers.max(initial=0)}; wanted 1 to {largest}: put the official file there"
+            f"{key} of {file} holds other numbers than 1 to {largest}: put the official file there"
         )
-    return numbers
+    return numbers.astype(np.int64)
