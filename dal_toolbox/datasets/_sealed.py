@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,12 @@ def read_sealed(path: Path) -> dict[str, Any]:
     if not isinstance(facts, dict) or facts.pop("checksum", None) != _checksum(facts):
         raise ValueError(f"{path} is not what was written")
     return facts
+
+
+def forget(path: Path) -> None:
+    """Removes facts whose cache is damaged, if that is allowed: it is made anew at the next start."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _checksum(facts: Mapping[str, Any]) -> str:

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from dal_toolbox.datasets._bundles import array_bundle
+from dal_toolbox.arguments import one_of
+from dal_toolbox.datasets._bundles import array_bundle, check_drawing
 from dal_toolbox.datasets._download import Archive, fetch
 from dal_toolbox.datasets._unpack import BadArchive, one_line
 from dal_toolbox.datasets.base import DATASETS, DatasetBundle, DatasetNotFound, ImageArray
@@ -44,6 +45,8 @@ def cifar10(
     Raises:
         DatasetNotFound: The data is not there and cannot be downloaded.
     """
+    check_drawing(split_seed, val_size=val_size)
+    one_of((True, False), download=download)
     folder = fetch(CIFAR10, dataset_path, download=download)
     classes = _classes(folder / "batches.meta", "label_names", 10)
     batches = [f"data_batch_{part}" for part in range(1, 6)]
@@ -74,6 +77,9 @@ def cifar100(
     Raises:
         DatasetNotFound: The data is not there and cannot be downloaded.
     """
+    one_of(NUM_CLASSES, labels=labels)
+    check_drawing(split_seed, val_size=val_size)
+    one_of((True, False), download=download)
     folder = fetch(CIFAR100, dataset_path, download=download)
     classes = _classes(folder / "meta", f"{labels}_label_names", NUM_CLASSES[labels])
     train = _read(folder, ["train"], f"{labels}_labels", "train", len(classes))

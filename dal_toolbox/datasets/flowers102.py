@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dal_toolbox.arguments import one_of
 from dal_toolbox.datasets._bundles import Storage, file_bundle, joined
 from dal_toolbox.datasets._download import Archive, Files, fetch, fetch_files
 from dal_toolbox.datasets._flowers102_names import NAMES
@@ -66,6 +67,7 @@ def flowers102(
         BadArchive: A list is not in the official format.
     """
     storage = Storage(dataset_path, num_workers, image_size, max_size, pack, pack_bytes, on_error)
+    one_of((True, False), download=download)
     folder = fetch(IMAGES, dataset_path, download=download)
     label_file, split_file = fetch_files(LISTS, dataset_path, list(LISTS.md5), download=download)
     labels = _numbers(label_file, "labels", len(NAMES)) - 1  # of image 1, 2, …

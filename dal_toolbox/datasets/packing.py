@@ -4,7 +4,6 @@ import errno
 import math
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from dal_toolbox.datasets._decode import CorruptImage
 from dal_toolbox.datasets._pack_file import Part, num_bytes
-from dal_toolbox.datasets._sealed import read_sealed, write_sealed
+from dal_toolbox.datasets._sealed import forget, read_sealed, write_sealed
 from dal_toolbox.datasets.base import ImageArray
 from dal_toolbox.datasets.files import ImageFiles
 from dal_toolbox.datasets.loader import map_batches
@@ -102,7 +101,7 @@ def _open(files: ImageFiles, directory: Path, *, will_pack: bool = False) -> Ima
             [files.names[row] for row in good.tolist()],
             digest=facts["digest"],
             blocks=facts["blocks"],
-            forget=lambda: _forget(manifest),
+            forget=lambda: forget(manifest),
         )
     except (OSError, ValueError, KeyError, TypeError, DamagedImages) as error:
         if will_pack:
@@ -122,16 +121,11 @@ def _without_bad(
     return images
 
 
-def _forget(manifest: Path) -> None:
-    with suppress(OSError):
-        manifest.unlink()
-
-
 def _write(files: ImageFiles, directory: Path, num_workers: int) -> None:
     log.info("packing %d images into %s", len(files), directory)
     directory.mkdir(exist_ok=True)
     remove_leftovers(directory / "manifest.json")
-    _forget(directory / "manifest.json")
+    forget(directory / "manifest.json")
     part = Part(directory, files.shape)
     try:
         _append(files, part, num_workers)

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dal_toolbox.datasets._bundles import array_bundle
+from dal_toolbox.arguments import one_of
+from dal_toolbox.datasets._bundles import array_bundle, check_drawing
 from dal_toolbox.datasets._columns import to_rows
 from dal_toolbox.datasets._download import Files, fetch_files
 from dal_toolbox.datasets._unpack import BadArchive
@@ -49,6 +50,8 @@ def svhn(
         DatasetNotFound: The data is not there and cannot be downloaded.
         BadArchive: A file is not in the official format.
     """
+    check_drawing(split_seed, val_size=val_size)
+    one_of((True, False), extra=extra, download=download)
     splits = ["train", "test", *(["extra"] if extra else [])]
     names = [f"{split}_32x32.mat" for split in splits]
     files = fetch_files(SVHN, dataset_path, names, download=download)

@@ -133,7 +133,9 @@ def test_missing_data_says_what_to_do(tmp_path, name):
     message = str(caught.value)
     archive = getattr(cifar, name)
     wanted = [name, f"dataset_path={tmp_path / 'data'}", archive.filename, archive.folder]
-    assert all(part in message for part in [*wanted, "dataset=digits", "dataset.root="])
+    assert all(
+        part in message for part in [*wanted, "the dataset digits", "root=<folder of images>"]
+    )
     assert "\n" not in message
     assert not (tmp_path / "data").exists()
 

@@ -183,7 +183,7 @@ def test_missing_data_says_what_to_do(tmp_path, name):
     message = str(caught.value)
     for part in [name, str(tmp_path), "ImageNet/train/<wnid>", "ILSVRC2012_img_train.tar"]:
         assert part in message
-    for part in ["image-net.org", "dataset=digits", "dataset=folder"]:
+    for part in ["image-net.org", "the dataset digits", "root=<folder of images>"]:
         assert part in message
     assert "\n" not in message
 
@@ -238,9 +238,7 @@ def tars(tmp_path):
 
 
 def test_official_tars(tars, check_bundle):
-    with pytest.raises(
-        DatasetNotFound, match=r"img_train.tar is not unpacked yet; dataset.unpack=true"
-    ):
+    with pytest.raises(DatasetNotFound, match=r"img_train.tar is not unpacked yet; unpack=true"):
         build(tars)
     bundle = build(tars, unpack=True)
     check(bundle, check_bundle)

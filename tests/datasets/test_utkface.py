@@ -94,7 +94,9 @@ def test_age_groups(faces):
 
 @pytest.mark.parametrize("groups", [(), (5, 10), (0, 10, 10), (0, 20, 10), (0, 1.5), ("0", "a")])
 def test_wrong_age_groups(faces, groups):
-    with pytest.raises(BadAgeGroups, match="wanted the youngest age of each group"):
+    with pytest.raises(
+        BadAgeGroups, match="^age_groups=.*: must be the youngest age of each group"
+    ):
         build(faces, age_groups=groups)
 
 
@@ -132,8 +134,8 @@ def test_missing_data_says_what_to_do(tmp_path):
         "UTKFace is not in",
         str(tmp_path),
         "UTKFace.tar.gz",
-        "dataset=digits",
-        "dataset=folder",
+        "the dataset digits",
+        "root=<folder of images>",
     ]:
         assert part in str(caught.value)
     write(tmp_path / "UTKFace/face.jpg")
