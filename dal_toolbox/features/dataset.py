@@ -61,6 +61,10 @@ def dataset_features(
     if source not in ("encoder", "untrained", "raw"):
         return _precomputed(Path(source), store)
     bundle = make_bundle()
+    if bundle.test is None:
+        raise UserError(
+            f"{bundle.name} has no test split to evaluate on; give one, or labels to draw one from"
+        )
     if source == "raw":
         train, test = raw_features(bundle.train), raw_features(bundle.test)
         return DatasetFeatures(bundle.name, train, test, bundle.classes)

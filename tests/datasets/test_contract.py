@@ -28,7 +28,7 @@ def test_dataset(name, tmp_path, check_bundle):
     except DatasetNotFound as error:
         message = str(error)
         assert "\n" not in message
-        assert str(tmp_path) in message or "dataset.root" in message
+        assert str(tmp_path) in message or "root=" in message
         return
     assert isinstance(bundle, DatasetBundle)
     check_bundle(bundle)
