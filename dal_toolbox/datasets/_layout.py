@@ -10,9 +10,11 @@ import numpy as np
 from dal_toolbox.datasets._decode import EXTENSIONS
 from dal_toolbox.datasets._form import Form, find_form, refuse_unclear
 from dal_toolbox.datasets._index import Survey, survey
+from dal_toolbox.datasets._names import as_text
 from dal_toolbox.datasets._wording import counted, listed
 from dal_toolbox.datasets.base import DatasetNotFound
 from dal_toolbox.datasets.split_files import BadSplitFile, find_split_files, read_split_files
+from dal_toolbox.errors import printable
 from dal_toolbox.progress import log
 
 # Images that this project does not read.
@@ -84,17 +86,19 @@ def read_layout(root: Path, index_dir: Path | None = None) -> Layout:
     names = [name for folder in folders for name in found.images[folder]]
     unreadable = set() if files else _unreadable_classes(found, form)
     labels = [form.label_of(folder) for folder in folders]
-    classes = sorted({label for label in labels if label is not None} | unreadable)
-    index_of: dict[str | None, int] = {None: -1, **{name: row for row, name in enumerate(classes)}}
+    name_of = _class_names({label for label in labels if label is not None} | unreadable)
+    classes = sorted(name_of.values())
+    row_of: dict[str | None, int] = {None: -1}
+    row_of |= {label: classes.index(name) for label, name in name_of.items()}
     counts = [len(found.images[folder]) for folder in folders]
-    targets = np.repeat([index_of[label] for label in labels], counts)
+    targets = np.repeat([row_of[label] for label in labels], counts)
     splits = read_split_files(files, names) if files else _splits(folders, counts, form)
     if not len(splits["train"]):
         raise BadSplitFile(f"{root}: no images are left for training beside {', '.join(splits)}")
     targets[splits.get("unlabeled", [])] = -1
-    left_out = (*_left_out(found, strays), *_unlisted(len(names), splits))
+    left_out = (*_left_out(found, strays, len(files)), *_unlisted(len(names), splits))
     layout = Layout(names, targets, tuple(classes), splits, left_out).with_splits()
-    return _with_classes(layout, unreadable)
+    return _with_classes(layout, [name_of[label] for label in unreadable])
 
 
 def _check_root(root: Path) -> None:
@@ -152,12 +156,21 @@ def _unreadable_classes(found: Survey, form: Form) -> set[str]:
     }
 
 
+def _class_names(labels: Collection[str]) -> dict[str, str]:
+    """The class that each label names: text, where names of folders may be any bytes."""
+    times = Counter(map(as_text, labels))
+    return {
+        label: as_text(label) if times[as_text(label)] == 1 else printable(label)
+        for label in labels
+    }
+
+
 def _is_class_folder(folder: str, form: Form, filled: set[str]) -> bool:
     is_there = form.label_of(folder) is not None and form.class_folder(folder) == folder
     return is_there and folder not in filled
 
 
-def _left_out(found: Survey, strays: Mapping[str, str]) -> Iterator[str]:
+def _left_out(found: Survey, strays: Mapping[str, str], num_split_files: int) -> Iterator[str]:
     """What is not in the dataset, and why; images are named in a warning."""
     for reason in sorted(set(strays.values())):
         names = [n for folder, why in strays.items() if why == reason for n in found.images[folder]]
@@ -174,7 +187,7 @@ def _left_out(found: Survey, strays: Mapping[str, str]) -> Iterator[str]:
         count = f"{number} in formats that cannot be read ({', '.join(foreign)})"
         log.warning("left out: %s, in %s; convert to JPEG or PNG", count, listed(places))
         yield count
-    if other := sum(counts.values()) - sum(foreign.values()):
+    if other := sum(counts.values()) - sum(foreign.values()) - num_split_files:
         yield counted(other, "other file")
     for reason in sorted(set(found.left_out.values())):
         paths = [path for path, why in found.left_out.items() if why == reason]

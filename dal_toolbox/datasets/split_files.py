@@ -3,7 +3,6 @@
 import codecs
 import json
 import os
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,13 +10,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from dal_toolbox.datasets._names import as_name, as_text
 from dal_toolbox.datasets._roles import WORDS, resembles_split, split_of_name
 from dal_toolbox.errors import UserError, printable
 from dal_toolbox.io import ERRORS
 from dal_toolbox.progress import log
 
 LISTS = frozenset((".txt", ".csv", ".tsv", ".json", ".jsonl", ".lst", ".list", ".parquet", ".xlsx"))
-FOREIGN_BYTE = re.compile("[\udc80-\udcff]")  # of surrogateescape
 
 
 class BadSplitFile(UserError, ValueError):
@@ -139,15 +138,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
         raise BadSplitFile(f"{file} is no text in UTF-8 or UTF-16; save it as UTF-8") from None
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            yield number, _as_name(line.removesuffix("\r"))
-
-
-def _as_name(line: str) -> str:
-    """A line as the system gives names of files, whatever encoding the locale asks for."""
-    try:
-        return os.fsdecode(line.encode("utf-8", ERRORS))
-    except UnicodeEncodeError:  # half a character of UTF-16
-        return line
+            yield number, as_name(line.removesuffix("\r"))
 
 
 def _spellings(line: str) -> Iterator[str]:
@@ -159,7 +150,7 @@ def _spellings(line: str) -> Iterator[str]:
     yield from (line, path, _posix(path))
     if path.startswith('"') and path.endswith('"'):
         try:
-            yield _as_name(json.loads(path))
+            yield as_name(json.loads(path))
         except ValueError:  # quotes by hand
             yield path[1:-1]
 
@@ -175,12 +166,4 @@ def _posix(path: str) -> str:
 
 def _neutral(path: str) -> str:
     """One spelling of a path for all systems: composed characters, other bytes as in Latin-1."""
-    path = FOREIGN_BYTE.sub(lambda byte: chr(ord(byte[0]) - 0xDC00), _as_utf8(path))
-    return unicodedata.normalize("NFC", path)
-
-
-def _as_utf8(path: str) -> str:
-    try:
-        return os.fsencode(path).decode("utf-8", ERRORS)
-    except UnicodeEncodeError:
-        return path
+    return unicodedata.normalize("NFC", as_text(path))

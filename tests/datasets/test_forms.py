@@ -2,6 +2,9 @@
 
 import logging
 import os
+import subprocess
+import sys
+import unicodedata
 
 import pytest
 
@@ -10,7 +13,8 @@ from dal_toolbox.datasets._index import SYSTEM_FOLDERS, survey
 from dal_toolbox.datasets._layout import FOREIGN, read_layout
 from dal_toolbox.datasets._roles import WORDS, split_of_name
 from dal_toolbox.datasets.folder import folder
-from dal_toolbox.datasets.split_files import BadSplitFile
+from dal_toolbox.datasets.split_files import BadSplitFile, split_lines
+from dal_toolbox.io import write_text
 
 
 @pytest.fixture
@@ -234,9 +238,6 @@ STRANGE = [
 
 
 def test_strange_names_survive_split_files(make):
-    from dal_toolbox.datasets.split_files import split_lines
-    from dal_toolbox.io import write_text
-
     root = make(*STRANGE)
     names = read_layout(root).names
     assert set(names) == set(STRANGE)
@@ -245,21 +246,54 @@ def test_strange_names_survive_split_files(make):
     layout = read_layout(root)
     for split, wanted in (("train", names[::2]), ("test", names[1::2])):
         assert [layout.names[row] for row in layout.splits[split]] == wanted
-    assert set(layout.classes) == {name.rpartition("/")[0] for name in STRANGE}
+    folders = {name.rpartition("/")[0] for name in STRANGE}
+    assert set(layout.classes) == folders - {"", "M\udcfcller"} | {"Müller"}
+    "".join(layout.classes).encode()
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1", "mac"], ids=str)
+def test_classes_whose_names_differ_in_their_encoding_stay_apart(make):
+    names = [os.fsdecode("ä".encode(encoding)) for encoding in ("utf-8", "latin-1")]
+    layout = read_layout(make(*(f"{name}/1.jpg" for name in names)))
+    assert sorted(layout.classes) == ["\\xe4", "ä"]
+    assert sorted(layout.targets) == [0, 1]
+
+
+def test_the_locale_changes_nothing(make, tmp_path, write_image):
+    root = make(*STRANGE)
+    for seed, name in enumerate(STRANGE * 3):
+        write_image(root / f"{name[:-4]} {seed}.jpg", seed)
+        (root / name).unlink(missing_ok=True)
+    code = (
+        "import os, sys, pathlib; from dal_toolbox.datasets.folder import folder; "
+        "made = folder(pathlib.Path(sys.argv[2]), 0, root=sys.argv[1]); "
+        "print([os.fsencode(n) for n in made.train.names], ascii(made.classes), made.test.fingerprint)"
+    )
+    outputs = set()
+    for locale in (
+        {"LANG": "C.UTF-8"},
+        {"LANG": "C", "PYTHONUTF8": "0"},
+        {"LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(root), str(tmp_path / "data")],
+            env={**{k: v for k, v in os.environ.items() if not k.startswith("LC_")}, **locale},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        outputs.add(done.stdout)
+    assert len(outputs) == 1
+    assert "M\\xfcller" in outputs.pop()
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1", "decomposed"], ids=str
+)
 @pytest.mark.parametrize("on_disk", ["utf-8", "latin-1"])
 def test_split_files_of_other_systems(make, encoding, on_disk):
     root = make(os.fsdecode("Müller/ä é.jpg".encode(on_disk)), "plain/1.jpg")
-    text = "M\u0308u".join([]) or "Müller\\ä é.jpg\r\nplain\\1.jpg\r\n"
-    if encoding == "mac":
-        import unicodedata
-
-        content = unicodedata.normalize("NFD", text).encode()
-    else:
-        content = text.encode(encoding)
-    (root / "train.txt").write_bytes(content)
+    text = "Müller\\ä é.jpg\r\nplain\\1.jpg\r\n"
+    if encoding == "decomposed":
+        text, encoding = unicodedata.normalize("NFD", text), "utf-8"
+    (root / "train.txt").write_bytes(text.encode(encoding))
     assert sizes(read_layout(root)) == {"train": 2}
 
 
