@@ -8,6 +8,7 @@ import numpy as np
 from dal_toolbox.arguments import at_least, between, one_of
 from dal_toolbox.datasets._decode import MAX_PIXELS, CorruptImage, decode, shorter_side
 from dal_toolbox.datasets._layout import Layout, read_layout
+from dal_toolbox.datasets._names import as_text
 from dal_toolbox.datasets._splits import (
     BadShare,
     check_shares,
@@ -107,13 +108,13 @@ def folder(
     size = image_size or _auto_size(path, layout, on_error, max_pixels)
     files = ImageFiles(
         path, layout.names, layout.targets, stored_size(size, max_size),
-        on_error=on_error, max_pixels=max_pixels,
+        on_error=on_error, max_pixels=max_pixels, cache_dir=dataset_path / "index",
     )  # fmt: skip
     images = open_images(files, dataset_path, num_workers, pack=pack, pack_bytes=pack_bytes)
     parts = split_images(images, files, layout.splits)
     mean, std = pixel_statistics(parts["train"], dataset_path)
     bundle = DatasetBundle(
-        name=path.resolve().name,
+        name=as_text(path.resolve().name),
         train=parts["train"],
         val=parts.get("val"),
         test=parts.get("test"),
