@@ -74,7 +74,7 @@ def plan_evaluation(
     """
     train = bundle.train if train is None else train
     held_out = bundle.test if bundle.val is None else bundle.val
-    labeled = _has_labels(train) and _has_labels(held_out)
+    labeled = _has_labels(train) and held_out is not None and _has_labels(held_out)
     callbacks: list[L.Callback] = []
     if bundle.val is not None:
         callbacks.append(
@@ -87,7 +87,7 @@ def plan_evaluation(
                 seed=seed,
             )
         )
-    if labeled:
+    if labeled and held_out is not None:
         features = CleanFeatures(
             train,
             held_out,

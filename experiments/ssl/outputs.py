@@ -5,9 +5,11 @@ import numpy as np
 from dal_toolbox.analysis.dataset import class_table, plot_classes
 from dal_toolbox.analysis.embedding import plot_embedding, tsne
 from dal_toolbox.augment import EvalTransform
-from dal_toolbox.datasets import DatasetBundle, Images
+from dal_toolbox.datasets import DatasetBundle
+from dal_toolbox.datasets.split_files import split_lines
 from dal_toolbox.encoders import Encoder
 from dal_toolbox.encoders.export import export_encoder
+from dal_toolbox.errors import printable
 from dal_toolbox.features import extract_features
 from dal_toolbox.io import write_text
 from dal_toolbox.progress import console, log
@@ -24,10 +26,10 @@ def write_data(run: RunFolder, bundle: DatasetBundle) -> None:
     for split in ("train", "val", "test", "unlabeled"):
         images = getattr(bundle, split)
         if images is not None:
-            write_text(folder / f"{split}.txt", "".join(f"{name}\n" for name in images.names))
-    write_text(folder / "classes.txt", "".join(f"{name}\n" for name in bundle.classes))
+            write_text(folder / f"{split}.txt", split_lines(images.names))
+    write_text(folder / "classes.txt", split_lines(bundle.classes))
     if bundle.skipped:
-        lines = (f"{file.name}\t{file.reason}\n" for file in bundle.skipped)
+        lines = (f"{printable(file.name)}\t{printable(file.reason)}\n" for file in bundle.skipped)
         write_text(folder / "skipped.txt", "".join(lines))
     if np.any(bundle.train.targets >= 0):
         console.print(class_table(bundle))
@@ -38,7 +40,10 @@ def write_map(
     run: RunFolder, encoder: Encoder, bundle: DatasetBundle, num_images: int, seed: int
 ) -> None:
     """t-SNE of the features of ``num_images`` held-out images, colored by class."""
-    images: Images = bundle.test if bundle.val is None else bundle.val
+    images = bundle.test if bundle.val is None else bundle.val
+    if images is None:
+        log.warning("plots/tsne.png left out: no held-out images")
+        return
     labeled = np.flatnonzero(images.targets >= 0)
     rng = generator(seed, "tsne")
     rows = np.sort(rng.permutation(labeled)[:num_images])
