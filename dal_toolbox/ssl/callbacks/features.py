@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dal_toolbox.arguments import at_least, one_of
 from dal_toolbox.datasets import Images
 from dal_toolbox.datasets.residency import ResidentImages
 from dal_toolbox.encoders import Encoder
@@ -54,6 +55,9 @@ class CleanFeatures:
         batch_size: int = 512,
         num_workers: int = 0,
     ) -> None:
+        one_of(["val", "test"], split=split)
+        at_least(1, batch_size=batch_size)
+        at_least(0, num_workers=num_workers)
         self.train = labeled_only(train, "train")
         self.test = labeled_only(test, split)
         self.split = split
@@ -84,8 +88,8 @@ class CleanFeatures:
 
     def _extract(self, method: L.LightningModule, images: Images, description: str) -> Tensor:
         size = self.options["batch_size"]
-        advice = f"lower model.predict_batch_size from {size} to {max(1, size // 2)}"
-        with explained(lambda: advice):
+        argument, advice = f"predict_batch_size={size}", f"lower it to {max(1, size // 2)}"
+        with explained(lambda: argument, lambda: advice):
             return extract_features(
                 cast(Encoder, method.encoder),
                 images,
