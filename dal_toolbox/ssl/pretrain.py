@@ -148,7 +148,7 @@ def pretrain(
                 arithmetic,
                 [*measures, *callbacks, report, checkpoints],
                 max_epochs=epochs,
-                accumulate_grad_batches=accumulate_batches,
+                accumulate_grad_batches=min(accumulate_batches, len(loader)),
                 deterministic=deterministic,
                 logger=list(loggers) or False,
                 log_every_n_steps=min(50, len(loader)),

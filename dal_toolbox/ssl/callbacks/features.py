@@ -14,8 +14,10 @@ from dal_toolbox.datasets.residency import ResidentImages
 from dal_toolbox.encoders import Encoder
 from dal_toolbox.errors import UserError
 from dal_toolbox.features import extract_features
+from dal_toolbox.features.extract import BadFeatures
 from dal_toolbox.ssl._memory import explained
 from dal_toolbox.ssl.batches import EpochBatches
+from dal_toolbox.ssl.callbacks.finite import diverged
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,19 @@ class CleanFeatures:
         self._snapshot: Snapshot | None = None
 
     def of(self, trainer: L.Trainer, method: L.LightningModule) -> Snapshot:
-        """The features under the present weights of ``method``."""
+        """The features under the present weights of ``method``.
+
+        Raises:
+            NonFiniteLoss: They are not finite.
+        """
         if self._snapshot is None or self._step != trainer.global_step:
             self._snapshot = None  # frees the old features first
             images = resident_copy(trainer, self.train)
-            train = self._extract(method, images, "features of train")
-            test = self._extract(method, self.test, f"features of {self.split}")
+            try:
+                train = self._extract(method, images, "features of train")
+                test = self._extract(method, self.test, f"features of {self.split}")
+            except BadFeatures as error:
+                raise diverged("the features are not finite", trainer, method) from error
             self._snapshot = Snapshot(
                 train,
                 torch.from_numpy(np.array(self.train.targets)),

@@ -38,17 +38,27 @@ class FiniteLoss(L.Callback):
             return
         loss = outputs["loss"]
         if not torch.isfinite(loss):
-            raise NonFiniteLoss(_advice(f"the loss is {float(loss)}", trainer, pl_module))
+            raise diverged(f"the loss is {float(loss)}", trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Looks at the weights: the last step of a training has no loss after it."""
         trained: list[torch.Tensor] = [w for w in pl_module.parameters() if w.requires_grad]
         if trained and not torch.isfinite(torch.stack(torch._foreach_norm(trained))).all():
-            raise NonFiniteLoss(_advice("the weights are not finite", trainer, pl_module))
+            raise diverged("the weights are not finite", trainer, pl_module)
+
+
+def diverged(what: str, trainer: L.Trainer, method: L.LightningModule) -> NonFiniteLoss:
+    """The error of a training that diverged, with the knobs that calm it.
+
+    Args:
+        what: What is not finite.
+        trainer: The trainer, which knows the epoch.
+        method: What was trained.
+    """
+    return NonFiniteLoss(_advice(what, trainer, method))
 
 
 def _advice(what: str, trainer: L.Trainer, method: L.LightningModule) -> str:
-    """The knobs that calm a training, in the words of their owners."""
     what = f"{what} in epoch {trainer.current_epoch + 1}"
     if not isinstance(method, SSLMethod):
         return f"{what}: lower the learning rate"
