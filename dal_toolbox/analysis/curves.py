@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,18 +78,22 @@ def _read(folder: Path) -> tuple[dict, LearningCurve]:
     config, results = _config(folder), _results(folder)
     rows = [_row(record) for record in read_lines(folder / "results.jsonl")]
     labels = [num_labeled for num_labeled, _ in rows]
-    if not rows or any(after <= before for before, after in pairwise(labels)):
-        raise ValueError(f"results.jsonl: numbers of labels {labels}")
+    if labels != sorted(labels):
+        raise ValueError(f"results.jsonl: the numbers of labels fall: {labels}")
+    measured = {num_labeled: metrics for num_labeled, metrics in rows if metrics}
+    if not measured:
+        raise ValueError("results.jsonl holds no metrics")
     final, notes = results.get("num_labeled"), results.get("notes")
     if isinstance(final, int) and labels[-1] < final:
         raise ValueError(f"results.jsonl ends at {labels[-1]} labels, results.json at {final}")
-    names = dict.fromkeys(name for _, metrics in rows for name in metrics)
+    names = dict.fromkeys(name for metrics in measured.values() for name in metrics)
     return config, LearningCurve(
         strategy=config["strategy"]["name"],
         seed=config["random_seed"],
-        num_labeled=np.array(labels, dtype=np.int64),
+        num_labeled=np.array(list(measured), dtype=np.int64),
         metrics={
-            name: np.array([metrics.get(name, np.nan) for _, metrics in rows]) for name in names
+            name: np.array([metrics.get(name, np.nan) for metrics in measured.values()])
+            for name in names
         },
         notes=tuple(dict.fromkeys(map(str, notes))) if isinstance(notes, list) else (),
         folder=folder,
@@ -115,9 +118,9 @@ def _results(folder: Path) -> dict:
 
 
 def _row(record: Mapping[str, Any]) -> tuple[int, dict[str, float]]:
-    """Number of labels and metrics of a cycle; null, which stands for NaN or infinity, is NaN."""
+    """Number of labels and metrics of a cycle, if any; null, which is NaN or infinity, is NaN."""
     num_labeled, metrics = record.get("num_labeled"), record.get("metrics")
-    if not _is(int, num_labeled) or not isinstance(metrics, dict) or not metrics:
+    if not _is(int, num_labeled) or not isinstance(metrics, dict):
         raise ValueError(f"results.jsonl: no result of a cycle: {str(record)[:80]}")
     for name, value in metrics.items():
         if value is not None and not _is(int | float, value):

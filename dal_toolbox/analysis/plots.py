@@ -63,6 +63,8 @@ def draw_learning_curves(
     figure, axes = new_axes(panels=panels, width=5.4 * panels, rows=len(rows))
     axes = np.reshape(axes, (len(rows), panels))
     handles: dict[str, Any] = {}
+    for panel in axes.flat:
+        panel.xaxis.get_major_locator().set_params(integer=True)
     for (setting, groups), own in zip(rows.items(), axes, strict=True):
         handles |= _draw_means(own[0], groups, metric, looks)
         own[0].set_title("\n".join(wrap(for_plot(setting, 240), TITLE)), fontsize=10)

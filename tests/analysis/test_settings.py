@@ -62,6 +62,23 @@ def test_a_key_that_one_run_lacks_is_a_setting(config):
     assert settings([config, old]) == ["precision=auto", "precision=(unset)"]
 
 
+@pytest.mark.parametrize(
+    "features, used",
+    [
+        ("encoder", {"dataset", "encoder", "encoder_checkpoint"}),
+        ("raw", {"dataset"}),
+        ("./x", set()),
+    ],
+)
+def test_parts_that_the_features_do_not_come_from_do_not_count(config, features, used):
+    config = {**config, "features": features}
+    for key in ("dataset", "encoder", "encoder_checkpoint"):
+        other = changed(config, (key,), {"name": "another"})
+        assert (len(set(settings([config, other]))) == 2) == (key in used)
+    other = {**config, "features": "other"}
+    assert settings([config, other])[0].endswith(f"features={features}")
+
+
 @pytest.mark.parametrize("group", ["dataset", "encoder", "classifier", "oracle", "initial"])
 def test_parts_of_a_group_are_named_and_not_spelled_out(config, group):
     others = [changed(config, (group,), {"name": name, "own": 1}) for name in ("a", "b")]
