@@ -11,7 +11,7 @@ from rich.table import Table
 from dal_toolbox import metrics
 from dal_toolbox.active_learning.evaluation import evaluation_on
 from dal_toolbox.analysis.plots import plot_label_efficiency, plot_pretraining
-from dal_toolbox.arguments import at_least
+from dal_toolbox.arguments import at_least, between, one_of
 from dal_toolbox.classifiers import CLASSIFIERS, Classifier
 from dal_toolbox.config import build, check_extraction, in_keys, launch, load_features
 from dal_toolbox.datasets.selection import images_per_class
@@ -23,6 +23,7 @@ from dal_toolbox.runs import RunFolder
 from dal_toolbox.seeding import generator, seed_everything
 
 Row = dict[str, Any]
+MOST_REPEATS = 100_000  # all are listed before the first
 NUMBERS = ("images_per_class", "repeat", "num_labeled", "train_accuracy", "accuracy", "nll")
 
 
@@ -56,7 +57,9 @@ def main(config: dict[str, Any], folder: Path) -> None:
 def check(config: dict[str, Any]) -> None:
     """Checks the values of the config before data is opened."""
     check_extraction(config)
-    list(_subsets(config))
+    with in_keys():
+        one_of([True, False], compare_untrained=config["compare_untrained"])
+        _check_subsets(config["images_per_class"], config["num_repeats"])
     make_classifier(config, num_classes=2)
 
 
@@ -153,17 +156,19 @@ def _spread(rows: list[Row], key: str) -> str:
     return f"{values.mean():.4f}" + (f" ± {values.std():.4f}" if len(rows) > 1 else "")
 
 
-def _subsets(config: dict[str, Any]) -> Iterator[tuple[int, int]]:
-    numbers = config["images_per_class"]
+def _check_subsets(numbers: Any, num_repeats: Any) -> None:
     if numbers is None:
         return
-    with in_keys():
-        if not isinstance(numbers, list) or not numbers:
-            raise ValueError(f"images_per_class={numbers}: must be a list, such as [10,50,200]")
-        for number in numbers:
-            at_least(1, images_per_class=number)
-        at_least(1, num_repeats=config["num_repeats"])
-    for number in sorted(set(numbers)):
+    if not isinstance(numbers, list) or not numbers:
+        raise ValueError(f"images_per_class={numbers}: must be a list, such as [10,50,200]")
+    for number in numbers:
+        at_least(1, images_per_class=number)
+    at_least(1, num_repeats=num_repeats)
+    between(1, MOST_REPEATS, num_repeats=num_repeats)
+
+
+def _subsets(config: dict[str, Any]) -> Iterator[tuple[int, int]]:
+    for number in sorted(set(config["images_per_class"])):
         for repeat in range(config["num_repeats"]):
             yield number, repeat
 

@@ -2,9 +2,17 @@
 
 import csv
 import json
+import math
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
+
+from dal_toolbox.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 DIGITS = ("dataset=digits", "classifier.num_epochs=20")
 
@@ -128,3 +136,28 @@ def test_fits_of_other_features_are_not_taken_up(run_main, tmp_path):
     np.save(tmp_path / "train.npy", rng.normal(size=(60, 4)))
     process = run_main("evaluation", *options, "num_repeats=2", status=2)
     assert "was begun with another training data" in process.stderr
+
+
+def test_every_value_of_every_key_passes_or_is_refused_in_one_line(tmp_path):
+    check = runpy.run_path(str(ROOT / "experiments/evaluation/main.py"))["check"]
+    config = OmegaConf.to_container(OmegaConf.load(ROOT / "configs/evaluation.yaml"))
+    config |= {"feature_dir": str(tmp_path), "features": "raw", "classifier": {"name": "linear"}}
+    keys = set(config) - {"defaults", "hydra", "classifier"}
+    refused = {key: [] for key in keys}
+    for key in keys:
+        for value in [0, -1, 2**70, 1.5, math.nan, True, None, "", "x", [], [0], ["x"], {"a": 1}]:
+            few = {} if key == "images_per_class" else {"images_per_class": [1]}
+            try:
+                check({**config, **few, key: value})
+            except UserError as error:
+                assert "\n" not in str(error)
+                assert key in str(error), value
+                refused[key].append(value)
+    # The rest belongs to the run folder, the plugins and the encoder.
+    assert {key for key, values in refused.items() if not values} == {
+        "plugins", "output_dir", "overwrite", "encoder_checkpoint",
+    }  # fmt: skip
+    assert all(wrong in refused["num_repeats"] for wrong in (0, -1, None, 1.5, "x"))
+    assert all(wrong in refused["compare_untrained"] for wrong in (None, "x", -1))
+    with pytest.raises(UserError, match="classifier.l2=-1: "):
+        check({**config, "classifier": {"name": "linear", "l2": -1}})
