@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from dal_toolbox.arguments import at_least, one_of
+from dal_toolbox.arguments import at_least, between, one_of
 from dal_toolbox.config.parts import build
 from dal_toolbox.datasets import DATASETS, DatasetBundle
 from dal_toolbox.datasets.selection import select_classes
@@ -28,6 +28,7 @@ from dal_toolbox.progress import log
 from dal_toolbox.seeding import seed_everything
 
 EncoderMaker = Callable[[DatasetBundle], tuple[Encoder, Mapping[str, Any]]]
+LARGEST_SEED = 2**63 - 1  # that torch takes
 OF_ENCODER = ("encoder", "untrained")  # features that need one
 # Parameters of the parts below, and the keys that give them.
 KEYS = {
@@ -45,6 +46,7 @@ def check_extraction(config: Mapping[str, Any]) -> None:
     """
     with in_keys():
         at_least(0, random_seed=config["random_seed"])
+        between(0, LARGEST_SEED, random_seed=config["random_seed"])
         device = device_of(config["accelerator"])
         check_options(config["batch_size"], num_workers(config), device, config["precision"])
         one_of(DTYPES, dtype=config["dtype"])
