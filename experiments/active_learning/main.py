@@ -88,7 +88,8 @@ def main(config: dict[str, Any], folder: Path) -> None:
         waiting.wait(run, config, oracle, journal, wanted)
         return
     write_picks(run.path / "picks.csv", results, journal.classes or ())
-    finish(run, results, config, notes_of(initial.describe(strategy), initial.looks_at_labels))
+    notes = [f"initial labels {initial.describe(strategy)}"] if initial.looks_at_labels else []
+    finish(run, results, config, notes + list(data.notes))
 
 
 def refuse_lost_items(run: RunFolder, before: dict[str, str], size: int) -> None:
@@ -113,11 +114,6 @@ def make_evaluation(data: DatasetFeatures) -> Callable[[Classifier], dict[str, f
     if bool(known.all()):
         return evaluation_on(data.test.values, data.test.targets)
     return evaluation_on(data.test.values[known], data.test.targets[known])
-
-
-def notes_of(chosen: str, looks_at_labels: bool) -> list[str]:
-    """What a reader of the results must know."""
-    return [f"initial labels {chosen}"] if looks_at_labels else []
 
 
 def finish(
