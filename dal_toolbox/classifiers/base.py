@@ -7,7 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dal_toolbox.arguments import at_least, between
 from dal_toolbox.registry import Registry
+
+MAX_CLASSES = 10**7  # more are a mistake, and no memory holds their weights
 
 
 @runtime_checkable
@@ -52,6 +55,12 @@ def in_blocks(function: Callable[[Tensor], Tensor], features: Tensor, rows: int 
     if len(features) <= rows:
         return function(features)
     return torch.cat([function(block) for block in features.split(rows)])
+
+
+def check_num_classes(num_classes: int) -> None:
+    """Raises ValueError for what is no number of classes."""
+    at_least(1, num_classes=num_classes)
+    between(1, MAX_CLASSES, num_classes=num_classes)
 
 
 def check_training_data(features: Tensor, labels: Tensor, num_classes: int) -> None:
