@@ -198,24 +198,6 @@ def test_an_interrupted_pack_knows_what_it_skipped(mixed, tmp_path, done, monkey
     assert not list((tmp_path / "resumed").glob("*/*.part"))
 
 
-@pytest.mark.parametrize("left", [0, 1, 5, 9, 14])
-def test_a_pack_killed_after_any_image_goes_on(mixed, tmp_path, left):
-    """The journal may know of more bad files than the array has got to."""
-    root, _ = mixed
-    whole = pack(open_files(root), tmp_path)
-    (directory,) = tmp_path.glob("*/manifest.json")
-    directory = directory.parent
-    manifest = json.loads((directory / "manifest.json").read_text())
-    content = (directory / "images.npy").read_bytes()
-    (directory / "manifest.json").unlink()
-    (directory / "images.npy.part").write_bytes(content[: 128 + left * 3 * 8 * 8 + 7])
-    lines = [json.dumps([entry["row"], entry["reason"]]) for entry in manifest["skipped"]]
-    (directory / "skipped.jsonl.part").write_text("\n".join(lines) + '\n[99, "cut')
-    resumed = pack(open_files(root), tmp_path)
-    assert torch.equal(resumed.images, whole.images)
-    assert resumed.skipped == whole.skipped
-
-
 def test_an_interrupted_check_goes_on(mixed, tmp_path, monkeypatch):
     root, _ = mixed
     monkeypatch.setattr("dal_toolbox.datasets.skipping.CHUNK", 2)

@@ -6,6 +6,7 @@ import pytest
 
 from dal_toolbox.datasets import DatasetNotFound, ImageArray, ImageFiles
 from dal_toolbox.datasets._layout import read_layout
+from dal_toolbox.datasets._sealed import read_sealed, write_sealed
 from dal_toolbox.datasets._split_files import BadSplitFile
 from dal_toolbox.datasets._splits import BadShare
 from dal_toolbox.datasets.folder import folder
@@ -54,7 +55,7 @@ def test_mean_and_std_are_computed_once_for_a_pack(build, tmp_path):
     assert bundle.mean == pytest.approx(pixels.mean(dim=(0, 2, 3)).tolist())
     assert bundle.std == pytest.approx(pixels.std(dim=(0, 2, 3), correction=0).tolist())
     (stored,) = (tmp_path / "data/packed").glob("*/statistics-*.json")
-    stored.write_text('{"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}')
+    write_sealed(stored, {**read_sealed(stored), "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]})
     assert build().mean == (0.1, 0.2, 0.3)
 
 
@@ -71,7 +72,7 @@ def test_mean_and_std_are_computed_once_for_a_pack(build, tmp_path):
 def test_packing_is_a_choice(build, check_bundle, kwargs, kind):
     bundle = build(**kwargs)
     check_bundle(bundle)
-    assert type(bundle.train) is kind
+    assert isinstance(bundle.train, kind)
     assert (bundle.mean == IMAGENET_MEAN) is (kind is ImageFiles)
 
 
