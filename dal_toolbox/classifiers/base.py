@@ -1,6 +1,7 @@
 """What a classifier on features is, and the registry of classifiers."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dal_toolbox.arguments import at_least, between
-from dal_toolbox.registry import Registry
+from dal_toolbox.registry import BrokenPlugin, Registry
 
 MAX_CLASSES = 10**7  # more are a mistake, and no memory holds their weights
 
@@ -48,6 +49,15 @@ class BayesianClassifier(Classifier, Protocol):
 CLASSIFIERS: Registry[Classifier] = Registry(
     "classifier", package="dal_toolbox.classifiers", entry_points="dal_toolbox.classifiers"
 )
+
+
+def with_posterior() -> list[str]:
+    """Names of the registered classifiers with a posterior."""
+    names = []
+    for name in CLASSIFIERS:
+        with suppress(BrokenPlugin):
+            names += [name] if hasattr(CLASSIFIERS[name], "samples") else []
+    return names
 
 
 def in_blocks(function: Callable[[Tensor], Tensor], features: Tensor, rows: int = 8192) -> Tensor:

@@ -1,6 +1,6 @@
 """Strategies that other strategies are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,11 @@ def build_bases(
         wrong = f"options for {strangers}" if strangers else "give different names, at least one"
         raise UserError(f"strategies={list(names)} of '{user}': {wrong}")
     return {name: build_base(name, options.get(name), user) for name in names}
+
+
+def needs_of(strategies: Iterable[QueryStrategy]) -> frozenset[str]:
+    """What any of them needs."""
+    return frozenset[str]().union(*(strategy.needs for strategy in strategies))
 
 
 def query_part(

@@ -7,7 +7,12 @@ from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._pool import rows_of, unit_rows
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 from dal_toolbox.neighbors import knn, nearest_center, squared_distances
 from dal_toolbox.progress import log, track
 
@@ -35,6 +40,8 @@ class ActiveFT(QueryStrategy):
         learning_rate: Of Adam.
         batch_size: Items seen by an iteration.
     """
+
+    needs = FEATURES
 
     def __init__(
         self,

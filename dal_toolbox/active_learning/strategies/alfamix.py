@@ -9,7 +9,13 @@ from dal_toolbox.active_learning.strategies._cluster_pick import cluster_pick, f
 from dal_toolbox.active_learning.strategies._mixing import Head, head_of
 from dal_toolbox.active_learning.strategies._pool import rows_of
 from dal_toolbox.active_learning.strategies._predictions import fitted
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 from dal_toolbox.progress import log
 
 
@@ -36,6 +42,9 @@ class AlfaMix(QueryStrategy):
     Args:
         epsilon: First ε and step of ε, times √d; at most 1.
     """
+
+    needs = FEATURES | PREDICTIONS
+    starts_cold = True  # clusters all items
 
     def __init__(self, *, epsilon: float = 0.2) -> None:
         if not 0 < epsilon <= 1:

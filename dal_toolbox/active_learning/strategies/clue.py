@@ -7,7 +7,13 @@ from torch import Tensor
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._cluster_pick import cluster_pick
 from dal_toolbox.active_learning.strategies._predictions import reduce_logits
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 from dal_toolbox.progress import log
 
 ENTRIES = 2**17  # of a block of logits
@@ -30,6 +36,9 @@ class CLUE(QueryStrategy):
         temperature: Divides the logits. Below 1 the weights stand out; the paper takes 0.1 where
             classes are many.
     """
+
+    needs = FEATURES | PREDICTIONS
+    starts_cold = True  # all items weigh the same
 
     def __init__(self, *, temperature: float = 1.0) -> None:
         if temperature <= 0:

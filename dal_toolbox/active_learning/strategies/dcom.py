@@ -21,7 +21,13 @@ from dal_toolbox.active_learning.strategies._radii import (
     covered_share,
     pure_radii,
 )
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 from dal_toolbox.active_learning.strategies.probcover import ProbCover, check_radius, find_radius
 from dal_toolbox.active_learning.strategies.uncertainty import MarginSampling
 from dal_toolbox.progress import log
@@ -60,6 +66,9 @@ class DCoM(QueryStrategy):
         center: a, the coverage where it grows most.
         max_items: Unlabeled items to cover and to choose from; none: all.
     """
+
+    needs = FEATURES | PREDICTIONS
+    starts_cold = True  # is ProbCover
 
     def __init__(
         self,

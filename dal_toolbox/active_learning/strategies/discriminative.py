@@ -7,7 +7,12 @@ from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._pool import rows_of
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 from dal_toolbox.classifiers._lbfgs import minimize
 from dal_toolbox.neighbors import plain_float32
 from dal_toolbox.progress import log
@@ -34,6 +39,9 @@ class Discriminative(QueryStrategy):
         unlabeled_factor: Unlabeled items to learn from for each labeled one.
         l2: Precision of the prior of the weights.
     """
+
+    needs = FEATURES
+    starts_cold = False  # its first picks are random
 
     def __init__(
         self, *, num_batches: int = 10, unlabeled_factor: int = 10, l2: float = 0.01

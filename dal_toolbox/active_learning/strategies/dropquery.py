@@ -10,7 +10,13 @@ from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._cluster_pick import cluster_pick, fill_at_random
 from dal_toolbox.active_learning.strategies._pool import check_finite, rows_of
 from dal_toolbox.active_learning.strategies._predictions import fitted, logit_blocks
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 from dal_toolbox.progress import log
 
 ROWS = 1024  # masked at a time: what fits into the cache
@@ -33,6 +39,9 @@ class DropQuery(QueryStrategy):
             scaled up.
         candidates_per_pick: Candidates wanted for each item to pick.
     """
+
+    needs = FEATURES | PREDICTIONS
+    starts_cold = True  # clusters all items
 
     def __init__(
         self, *, num_masks: int = 3, dropout: float = 0.75, candidates_per_pick: int = 25

@@ -7,6 +7,7 @@ from dal_toolbox.active_learning.context import NoClassifier, QueryContext
 from dal_toolbox.active_learning.strategies._d2_sampling import Proposals
 from dal_toolbox.active_learning.strategies._l1_distances import Distances
 from dal_toolbox.active_learning.strategies.base import (
+    PREDICTIONS,
     STRATEGIES,
     QueryStrategy,
     check_size,
@@ -31,6 +32,8 @@ class Falcun(QueryStrategy):
     Args:
         gamma: Exponent γ: 0 is uniform, large values take the largest weights.
     """
+
+    needs = PREDICTIONS
 
     def __init__(self, *, gamma: float = 10.0) -> None:
         if not 0 <= gamma < np.inf:

@@ -10,6 +10,8 @@ from dal_toolbox.active_learning.strategies._flips import Items
 from dal_toolbox.active_learning.strategies._pool import restricted, unit_rows
 from dal_toolbox.active_learning.strategies._products import Products
 from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
     STRATEGIES,
     QueryStrategy,
     check_size,
@@ -48,6 +50,8 @@ class LDM(QueryStrategy):
         num_reference: Items that ρ is measured on, drawn at random if there are more.
         max_items: Candidates, drawn at random if there are more.
     """
+
+    needs = FEATURES | PREDICTIONS
 
     def __init__(
         self,

@@ -8,7 +8,12 @@ from dal_toolbox.active_learning.strategies._cover_kernel import gaussian
 from dal_toolbox.active_learning.strategies._cover_pool import cover_problem, cover_subsets
 from dal_toolbox.active_learning.strategies._greedy import greedy_cover
 from dal_toolbox.active_learning.strategies._pool import check_limit
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 
 
 @STRATEGIES.register("maxherding")
@@ -27,6 +32,8 @@ class MaxHerding(QueryStrategy):
         max_targets: Items that coverage is measured on; none: all unlabeled ones.
         max_candidates: Items that may be chosen; none: all.
     """
+
+    needs = FEATURES
 
     def __init__(
         self,

@@ -5,7 +5,12 @@ from typing import Any
 import numpy as np
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._bases import build_base, build_bases, query_part
+from dal_toolbox.active_learning.strategies._bases import (
+    build_base,
+    build_bases,
+    needs_of,
+    query_part,
+)
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.progress import log
 
@@ -54,11 +59,16 @@ class Refine(QueryStrategy):
         of_members = dict(options or {})
         self._final = build_base(final, of_members.pop(final, None), "refine")
         self._members = build_bases(strategies, of_members, "refine")
+        self.needs = needs_of([*self._members.values(), self._final])
         self.num_levels = num_levels
         self.num_batches = num_batches
         self.first_subset = first_subset
         self.alpha = alpha
         self.max_candidates = max_candidates
+
+    @property
+    def starts_cold(self) -> bool:
+        return all(member.starts_cold for member in [*self._members.values(), self._final])
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)

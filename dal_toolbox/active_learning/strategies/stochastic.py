@@ -56,6 +56,7 @@ class StochasticAcquisition(QueryStrategy):
         self.beta = beta
         self.base_options = base_options
         self._strategy = _score_strategy(base, base_options or {})
+        self.needs = self._strategy.needs
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)

@@ -47,6 +47,11 @@ class Subsample(QueryStrategy):
         self.fraction = fraction
         self.base_options = base_options
         self._base = build_base(base, base_options, "subsample")
+        self.needs = self._base.needs
+
+    @property
+    def starts_cold(self) -> bool:
+        return self._base.starts_cold
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)

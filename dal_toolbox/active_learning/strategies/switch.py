@@ -6,8 +6,13 @@ import numpy as np
 import torch
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._bases import build_base
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies._bases import build_base, needs_of
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 from dal_toolbox.errors import UserError
 from dal_toolbox.neighbors import knn
 from dal_toolbox.progress import log
@@ -59,6 +64,13 @@ class Switch(QueryStrategy):
         self.then_options = then_options
         self._first = build_base(first, first_options, "switch")
         self._then = build_base(then, then_options, "switch")
+        self.needs = needs_of([self._first, self._then])
+        if by == "coverage":
+            self.needs |= FEATURES
+
+    @property
+    def starts_cold(self) -> bool:
+        return (self._then if self.threshold <= 0 else self._first).starts_cold
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)

@@ -11,7 +11,12 @@ from dal_toolbox.active_learning.strategies._cluster_pick import (
     TRAIN_ITEMS,
     TRAIN_ITEMS_PER_CLUSTER,
 )
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 from dal_toolbox.neighbors import kmeans, knn, plain_float32
 from dal_toolbox.progress import log
 
@@ -35,6 +40,8 @@ class TypiClust(QueryStrategy):
         min_cluster_size: Clusters of this size and below are small.
         num_neighbors: Neighbors that define how typical an item is; at most half of its cluster.
     """
+
+    needs = FEATURES
 
     def __init__(
         self, *, max_clusters: int = 500, min_cluster_size: int = 5, num_neighbors: int = 20

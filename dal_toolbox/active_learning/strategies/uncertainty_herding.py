@@ -14,7 +14,13 @@ from dal_toolbox.active_learning.strategies._cover_pool import (
 from dal_toolbox.active_learning.strategies._greedy import greedy_cover
 from dal_toolbox.active_learning.strategies._pool import check_limit, unit_rows
 from dal_toolbox.active_learning.strategies._temperature import temperature
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 from dal_toolbox.neighbors import knn
 from dal_toolbox.progress import log
 
@@ -39,6 +45,9 @@ class UncertaintyHerding(QueryStrategy):
         max_targets: Items that coverage is measured on; none: all unlabeled ones.
         max_candidates: Items that may be chosen; none: all.
     """
+
+    needs = FEATURES | PREDICTIONS
+    starts_cold = True  # covers all items alike
 
     def __init__(
         self,
