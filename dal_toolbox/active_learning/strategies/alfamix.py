@@ -16,7 +16,10 @@ from dal_toolbox.active_learning.strategies.base import (
     QueryStrategy,
     check_size,
 )
+from dal_toolbox.arguments import between
 from dal_toolbox.progress import log
+
+SMALLEST = 1e-4  # step of ε
 
 
 @STRATEGIES.register("alfamix")
@@ -40,15 +43,14 @@ class AlfaMix(QueryStrategy):
     straight toward z*.
 
     Args:
-        epsilon: First ε and step of ε, times √d; at most 1.
+        epsilon: First ε and step of ε, times √d; 1e-4 to 1.
     """
 
     needs = FEATURES | PREDICTIONS
     starts_cold = True  # clusters all items
 
     def __init__(self, *, epsilon: float = 0.2) -> None:
-        if not 0 < epsilon <= 1:
-            raise ValueError(f"epsilon={epsilon}: it must be in (0, 1]")
+        between(SMALLEST, 1, epsilon=epsilon)
         self.epsilon = epsilon
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from dal_toolbox.active_learning.strategies.base import (
     QueryStrategy,
     check_size,
 )
+from dal_toolbox.arguments import positive
 from dal_toolbox.progress import log
 
 ENTRIES = 2**17  # of a block of logits
@@ -41,8 +42,7 @@ class CLUE(QueryStrategy):
     starts_cold = True  # all items weigh the same
 
     def __init__(self, *, temperature: float = 1.0) -> None:
-        if temperature <= 0:
-            raise ValueError(f"temperature={temperature}: it must be positive")
+        positive(temperature=temperature)
         self.temperature = temperature
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:

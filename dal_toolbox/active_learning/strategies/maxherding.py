@@ -14,6 +14,7 @@ from dal_toolbox.active_learning.strategies.base import (
     QueryStrategy,
     check_size,
 )
+from dal_toolbox.arguments import positive
 
 
 @STRATEGIES.register("maxherding")
@@ -42,8 +43,7 @@ class MaxHerding(QueryStrategy):
         max_targets: int | None = 50_000,
         max_candidates: int | None = 50_000,
     ) -> None:
-        if sigma <= 0:
-            raise ValueError(f"sigma={sigma}; wanted more than 0")
+        positive(sigma=sigma)
         check_limit("max_targets", max_targets)
         check_limit("max_candidates", max_candidates)
         self.sigma = sigma

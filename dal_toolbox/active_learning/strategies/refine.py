@@ -8,9 +8,11 @@ from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._bases import (
     build_base,
     build_bases,
+    check_options,
     needs_of,
     query_part,
 )
+from dal_toolbox.active_learning.strategies._pool import check_count
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.progress import log
 
@@ -56,10 +58,13 @@ class Refine(QueryStrategy):
         self.strategies = strategies
         self.final = final
         self.options = options
-        of_members = dict(options or {})
-        self._final = build_base(final, of_members.pop(final, None), "refine")
+        of_members = dict(check_options(options, "options") or {})
+        self._final = build_base(
+            final, of_members.pop(final, None), "refine", key="final", options_key="options"
+        )
         self._members = build_bases(strategies, of_members, "refine")
         self.needs = needs_of([*self._members.values(), self._final])
+        check_count(num_levels=num_levels, num_batches=num_batches)
         self.num_levels = num_levels
         self.num_batches = num_batches
         self.first_subset = first_subset

@@ -13,7 +13,7 @@ from dal_toolbox.active_learning.strategies.base import (
     QueryStrategy,
     check_size,
 )
-from dal_toolbox.errors import UserError
+from dal_toolbox.arguments import non_negative, one_of
 from dal_toolbox.neighbors import knn
 from dal_toolbox.progress import log
 
@@ -51,10 +51,8 @@ class Switch(QueryStrategy):
         first_options: dict[str, Any] | None = None,
         then_options: dict[str, Any] | None = None,
     ) -> None:
-        if by not in ("cycle", "labels", "labels_per_class", "coverage"):
-            raise UserError(
-                f"switch: by={by!r}; choose cycle, labels, labels_per_class or coverage"
-            )
+        one_of(("cycle", "labels", "labels_per_class", "coverage"), by=by)
+        non_negative(threshold=threshold, radius=radius)
         self.first = first
         self.then = then
         self.by = by
@@ -62,8 +60,12 @@ class Switch(QueryStrategy):
         self.radius = radius
         self.first_options = first_options
         self.then_options = then_options
-        self._first = build_base(first, first_options, "switch")
-        self._then = build_base(then, then_options, "switch")
+        self._first = build_base(
+            first, first_options, "switch", key="first", options_key="first_options"
+        )
+        self._then = build_base(
+            then, then_options, "switch", key="then", options_key="then_options"
+        )
         self.needs = needs_of([self._first, self._then])
         if by == "coverage":
             self.needs |= FEATURES

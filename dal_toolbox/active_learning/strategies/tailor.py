@@ -7,8 +7,10 @@ import numpy as np
 
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._bases import build_bases, needs_of
+from dal_toolbox.active_learning.strategies._pool import share
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.active_learning.strategies.ensemble import take_turns
+from dal_toolbox.arguments import at_least
 from dal_toolbox.seeding import generator
 
 
@@ -40,6 +42,8 @@ class Tailor(QueryStrategy):
         seed: int = 0,
         options: dict[str, dict[str, Any]] | None = None,
     ) -> None:
+        share(decay=decay)
+        at_least(0, seed=seed)
         self.strategies = strategies
         self.options = options
         self._members = build_bases(strategies, options, "tailor")

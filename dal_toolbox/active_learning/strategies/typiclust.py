@@ -17,6 +17,7 @@ from dal_toolbox.active_learning.strategies.base import (
     QueryStrategy,
     check_size,
 )
+from dal_toolbox.arguments import at_least
 from dal_toolbox.neighbors import kmeans, knn, plain_float32
 from dal_toolbox.progress import log
 
@@ -46,6 +47,8 @@ class TypiClust(QueryStrategy):
     def __init__(
         self, *, max_clusters: int = 500, min_cluster_size: int = 5, num_neighbors: int = 20
     ) -> None:
+        at_least(1, max_clusters=max_clusters, num_neighbors=num_neighbors)
+        at_least(0, min_cluster_size=min_cluster_size)
         self.max_clusters = max_clusters
         self.min_cluster_size = min_cluster_size
         self.num_neighbors = num_neighbors
