@@ -98,7 +98,10 @@ def file_bundle(
             )
     size = stored_size(storage.image_size, storage.max_size)
     path = storage.dataset_path
-    files = ImageFiles(root, layout.names, layout.targets, size, on_error=storage.on_error)
+    files = ImageFiles(
+        root, layout.names, layout.targets, size,
+        on_error=storage.on_error, cache_dir=path / "index",
+    )  # fmt: skip
     images = open_images(
         files, path, storage.num_workers, pack=storage.pack, pack_bytes=storage.pack_bytes
     )
