@@ -44,6 +44,8 @@ SPELLINGS = [
     ("train", "test1"),
     ("train_images", "unlabelled"),
     ("trainset", "dev"),
+    ("training_set/training_set", "test_set/test_set"),
+    ("train/Train", "test"),
 ]
 
 
@@ -53,7 +55,7 @@ def test_spellings_of_split_folders(make, names, above):
     root = make(*(f"{above}{name}/{c}/{c}.jpg" for name in names for c in ("cat", "dog")))
     layout = read_layout(root)
     assert layout.classes == ("cat", "dog")
-    assert sizes(layout) == {"train": 2, split_of_name(names[1]): 2}
+    assert sizes(layout) == {"train": 2, split_of_name(names[1].split("/")[0]): 2}
     assert all(name.startswith(above) for name in layout.names)
 
 
@@ -65,6 +67,7 @@ UNCLEAR = {
     "train and another name": ["train/a/1.jpg", "holdout/a/1.jpg"],
     "a split twice": ["train/a/1.jpg", "val/a/1.jpg", "valid/a/2.jpg"],
     "names that contain splits": ["cifar_train/a/1.jpg", "cifar_test/a/1.jpg"],
+    "some names that contain splits": [f"seg_{s}/a/1.jpg" for s in ("train", "test", "pred")],
     "several datasets": ["one/train/a/1.jpg", "one/test/a/1.jpg", "two/a/1.jpg"],
     "splits below classes": [f"{c}/{s}/1.jpg" for c in "ab" for s in ("train", "test")],
 }
@@ -94,6 +97,17 @@ def test_classes_that_sound_like_splits(make, classes):
     assert read_layout(root).classes == classes
 
 
+def test_a_class_may_be_called_as_the_split_that_holds_it(make):
+    root = make("train/bus/1.jpg", "train/train/1.jpg", "test/train/1.jpg", "test/bus/1.jpg")
+    assert read_layout(root).classes == ("bus", "train")
+
+
+def test_twofold_folders_without_classes(make):
+    layout = read_layout(make("train/train/1.jpg", "train/train/2.jpg", "test1/test1/3.jpg"))
+    assert layout.classes == ()
+    assert sizes(layout) == {"train": 2, "test": 1}
+
+
 def test_every_word_is_a_split_beside_train_and_never_a_class(make):
     for split, words in WORDS.items():
         for word in words:
@@ -115,6 +129,7 @@ def test_one_class_below_one_folder_stays_one_class(make):
     layout = read_layout(make("vehicles/bus/1.jpg", "vehicles/train/1.jpg", "vehicles/car/1.jpg"))
     assert layout.classes == ("vehicles",)
     assert find_form(["", "vehicles/bus"]) == Form()
+    assert find_form(["/".join("a" * 2000)]) == Form()
 
 
 def test_folders_of_systems_are_never_classes(make, caplog):
