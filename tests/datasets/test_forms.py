@@ -2,18 +2,21 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import unicodedata
 
+import numpy as np
 import pytest
 
-from dal_toolbox.datasets._form import Form, UnclearFolder, find_form
+from dal_toolbox.datasets._form import MAYBE_CLASSES, Form, UnclearFolder, find_form
 from dal_toolbox.datasets._index import SYSTEM_FOLDERS, survey
 from dal_toolbox.datasets._layout import FOREIGN, read_layout
 from dal_toolbox.datasets._roles import WORDS, split_of_name
 from dal_toolbox.datasets.folder import folder
 from dal_toolbox.datasets.split_files import BadSplitFile, split_lines
+from dal_toolbox.errors import UserError
 from dal_toolbox.io import write_text
 
 
@@ -335,3 +338,49 @@ def test_what_is_found_is_said_in_one_line(tmp_path, write_image, caplog):
         "1 other file, '@eaDir' (a folder of the operating system)"
     )
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+VOCABULARY = [
+    "train", "Train", "training", "test", "Test1", "val", "valid", "unlabeled", "cat", "dog", "bus",
+    "@eaDir", "__MACOSX", "my_train", "my_test", "images", "a b", "\u202ex", os.fsdecode(b"\xe4"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_any_tree_is_read_or_refused(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    read = 0
+    for number in range(40):
+        root = tmp_path / str(number)
+        words = rng.choice(VOCABULARY, rng.integers(1, 6), replace=False).tolist()
+        for _ in range(rng.integers(1, 12)):
+            place = root.joinpath(*rng.choice(words, rng.integers(0, 4)).tolist())
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{rng.integers(5)}{rng.choice(['.jpg', '.jpg', '.heic', '.txt'])}").touch()
+        if rng.random() < 0.3:
+            (place / "link").symlink_to(root)
+        try:
+            layout = read_layout(root)
+        except UserError as error:
+            assert str(error).isprintable()
+            continue
+        read += 1
+        _check_layout(root, layout)
+    assert read > 10
+
+
+def _check_layout(root, layout):
+    rows = np.concatenate(list(layout.splits.values()))
+    assert sorted(rows) == list(range(len(layout.names)))
+    assert len(set(layout.names)) == len(layout.names)
+    assert layout.targets.max() < max(len(layout.classes), 1)
+    assert not {name.lower() for name in layout.classes} & SYSTEM_FOLDERS
+    for name, target in zip(layout.names, layout.targets, strict=True):
+        top, *deeper = name.split("/")[:-1] or [""]
+        if target >= 0 and layout.classes[target] == top != "".join(deeper[:1]):
+            assert split_of_name(top) is None or top.lower() in MAYBE_CLASSES
+    seen = sum(map(len, survey(root).images.values()))
+    left_out = sum(
+        int(text.split()[0]) for text in layout.left_out if re.match(r"\d+ image.? (b|in no)", text)
+    )
+    assert len(layout.names) + left_out == seen
