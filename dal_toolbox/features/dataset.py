@@ -99,12 +99,19 @@ def check_source(source: str) -> None:
     Raises:
         UserError: ``source`` is neither.
     """
-    if source in SOURCES or (isinstance(source, str) and source and Path(source).exists()):
+    if source in SOURCES or (isinstance(source, str) and _exists(source)):
         return
     raise UserError(
         f"source={source}: choose {', '.join(SOURCES)}, or a folder with train.npy and, where they "
         "are known, train_targets.npy, test.npy and test_targets.npy (or .npz, .pt), or one file"
     )
+
+
+def _exists(path: str) -> bool:
+    try:
+        return bool(path) and Path(path).exists()
+    except OSError:  # a name that is too long, for example
+        return False
 
 
 def _of_bundle(
