@@ -1,6 +1,7 @@
 """Every registered strategy keeps the contract."""
 
 import inspect
+import signal
 from functools import partial
 
 import pytest
@@ -29,6 +30,20 @@ def test_every_argument_is_a_hyperparameter_with_a_default(name):
         assert getattr(strategy, parameter.name) == parameter.default
 
 
+@pytest.fixture
+def alarm():
+    """Ends an endless loop with an error."""
+
+    def stop(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.mark.parametrize("name", CHECKS)
-def test_contract(name):
+def test_contract(name, alarm):
     CHECKS[name]()

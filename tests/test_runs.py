@@ -131,13 +131,13 @@ def test_what_may_be_longer_extends_a_run(tmp_path):
 
 def test_what_a_run_stands_on_may_not_be_replaced(tmp_path):
     run = RunFolder(tmp_path, CONFIG)
-    assert run.stand_on({"encoder": "a", "pool": "p"}) == []
+    assert run.stand_on({"encoder": "a", "pool": "p"}) == {}
     run.stand_on({"encoder": "b", "pool": "p"})  # nothing has been made of it yet
     append_lines(run.path / "results.jsonl", [{}])
-    assert run.stand_on({"encoder": "b", "pool": "p"}) == []
+    assert run.stand_on({"encoder": "b", "pool": "p"}) == {}
     with pytest.raises(UserError, match="begun with another encoder; put that back"):
         run.stand_on({"encoder": "a", "pool": "p"})
-    assert run.stand_on({"encoder": "b", "pool": "q"}, may_change=["pool"]) == ["pool"]
+    assert run.stand_on({"encoder": "b", "pool": "q"}, may_change=["pool"]) == {"pool": "p"}
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b"\x00" * 100])

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 from typing import Self
 
 import numpy as np
@@ -143,3 +144,15 @@ def situations() -> dict[str, Situation]:
             x, *ten, make_classifier=lambda c: FixedClassifier(c, certain=True)
         ),
     }
+
+
+@cache
+def scaled(scale: float) -> Situation:
+    """Ordinary labeled items, the others of this size; one number of them if it is not finite."""
+    x, y = blobs(60)
+    x = x.double() if scale > 1e37 else x
+    if isfinite(scale):
+        x[10:] *= scale
+    else:
+        x[40, 2] = scale
+    return Situation(x, tuple(range(10)), tuple(y[:10].tolist()))

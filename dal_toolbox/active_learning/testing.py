@@ -12,6 +12,7 @@ Without it, ``check_strategy(MyStrategy)`` runs all checks.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -22,6 +23,7 @@ from dal_toolbox.active_learning._situations import (
     PosteriorClassifier,
     Situation,
     blobs,
+    scaled,
     situations,
 )
 from dal_toolbox.active_learning._watching import (
@@ -37,6 +39,8 @@ from dal_toolbox.active_learning.loop import run_cycles
 from dal_toolbox.active_learning.oracles import Oracle
 from dal_toolbox.active_learning.records import CycleResult
 from dal_toolbox.active_learning.strategies.base import QueryStrategy, validate_query
+
+SCALES = 1e-40, 1e-20, 1e8, 1e18, 1e37, 1e160, float("inf"), float("nan")  # of features
 
 MakeStrategy = Callable[[], QueryStrategy]
 Check = Callable[[], None]
@@ -76,6 +80,9 @@ def strategy_checks(
     checks["memory"] = partial(check_memory, make_strategy, make_large)
     checks["too many"] = partial(check_too_many, make_strategy, context)
     checks["candidates"] = partial(check_candidates, make_strategy, context)
+    for scale in SCALES:
+        make_scaled = partial(scaled(scale).context, make_classifier)
+        checks[f"features of size {scale:g}"] = partial(check_extremes, make_strategy, make_scaled)
     checks["labels"] = partial(check_labels, make_strategy, make_classifier)
     checks["resume"] = partial(check_resume, make_strategy, make_classifier)
     return {name: partial(_run, name, make_strategy, check) for name, check in checks.items()}
@@ -136,6 +143,13 @@ def check_candidates(
     context = context.restrict(context.unlabeled[1::3])
     n = len(context.unlabeled) // 2
     validate_query(make_strategy().query(context, n), context, n, "the strategy")
+
+
+def check_extremes(make_strategy: MakeStrategy, make_context: Callable[..., QueryContext]) -> None:
+    """Distinct candidates, or ValueError for features that cannot be worked with; no endless loop."""
+    context = make_context()
+    with suppress(ValueError):
+        validate_query(make_strategy().query(context, 7), context, 7, "the strategy")
 
 
 def check_memory(make_strategy: MakeStrategy, make_context: Callable[..., QueryContext]) -> None:

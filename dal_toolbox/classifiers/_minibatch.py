@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dal_toolbox.arguments import at_least
 from dal_toolbox.classifiers.base import check_training_data, in_blocks
 from dal_toolbox.seeding import generator
 
@@ -29,6 +30,9 @@ class MinibatchLinear(ABC):
         val_batch_size: int,
         seed: int,
     ) -> None:
+        at_least(1, num_classes=num_classes, num_epochs=num_epochs)
+        at_least(1, train_batch_size=train_batch_size, val_batch_size=val_batch_size)
+        at_least(0, seed=seed)
         self.num_classes = num_classes
         self.num_epochs = num_epochs
         self.train_batch_size = train_batch_size

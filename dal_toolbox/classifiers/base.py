@@ -59,7 +59,7 @@ def check_training_data(features: Tensor, labels: Tensor, num_classes: int) -> N
 
     Raises:
         ValueError: No item, shapes that do not fit, labels that are no class, features that are
-            not finite.
+            not finite or whose squares are beyond float32.
     """
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise ValueError(f"features {tuple(features.shape)} with labels {tuple(labels.shape)}")
@@ -70,5 +70,7 @@ def check_training_data(features: Tensor, labels: Tensor, num_classes: int) -> N
             f"labels lie in [{labels.min()}, {labels.max()}]; num_classes={num_classes} "
             f"allows 0 to {num_classes - 1}"
         )
-    if not torch.isfinite(features).all():
-        raise ValueError("the features of the labeled items hold NaN or infinity")
+    if not torch.isfinite(torch.linalg.vector_norm(features.float(), dim=1)).all():
+        raise ValueError(
+            "the features of the labeled items hold NaN, infinity or numbers too large for float32"
+        )

@@ -3,6 +3,7 @@
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
+from dal_toolbox.arguments import between, positive
 from dal_toolbox.classifiers._minibatch import MinibatchLinear
 from dal_toolbox.classifiers.base import CLASSIFIERS
 
@@ -38,6 +39,9 @@ class LinearSGD(MinibatchLinear):
         seed: int = 0,
     ) -> None:
         super().__init__(num_classes, num_epochs, train_batch_size, val_batch_size, seed)
+        positive(base_lr=base_lr)
+        between(0, 1e6, base_lr=base_lr, weight_decay=weight_decay)  # beyond, float32 overflows
+        between(0, 1, momentum=momentum)
         self.base_lr = base_lr
         self.momentum = momentum
         self.weight_decay = weight_decay

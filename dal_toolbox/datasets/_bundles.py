@@ -1,30 +1,38 @@
 """What official datasets share: from images and splits to a bundle."""
 
+from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeAlias
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias, get_args
 
 import numpy as np
 
+from dal_toolbox.arguments import at_least, between, non_negative, one_of
 from dal_toolbox.datasets._layout import Layout
 from dal_toolbox.datasets._splits import split_off
+from dal_toolbox.datasets._unpack import BadArchive
 from dal_toolbox.datasets.base import DatasetBundle, DatasetNotFound, ImageArray
 from dal_toolbox.datasets.files import ImageFiles, OnError
 from dal_toolbox.datasets.opening import (
     PACK_BYTES,
     Pack,
+    check_pack,
     open_images,
     pixel_statistics,
     split_images,
     stored_size,
 )
 
+MAX_SIDE = 2**14  # pixels
 Statistics: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True)
 class Storage:
     """How image files are decoded and kept.
+
+    Raises:
+        ValueError: One of them cannot be meant.
 
     Args:
         dataset_path: Packs lie in ``dataset_path/packed``.
@@ -44,6 +52,28 @@ class Storage:
     pack_bytes: int = PACK_BYTES
     on_error: OnError = "raise"
 
+    def __post_init__(self) -> None:
+        integer_from(1, MAX_SIDE, image_size=self.image_size)
+        integer_from(0, MAX_SIDE, max_size=self.max_size)
+        stored_size(self.image_size, self.max_size)
+        check_pack(self.pack, self.pack_bytes)
+        one_of(get_args(OnError), on_error=self.on_error)
+
+
+def integer_from(low: int, high: int, /, **values: int) -> None:
+    """Checks for integers from ``low`` to ``high``, both included."""
+    at_least(low, **values)
+    between(low, high, **values)
+
+
+def check_drawing(split_seed: int, **shares: float) -> None:
+    """Checks what images of a split are drawn with: a seed, and shares from 0 to below 1."""
+    at_least(0, split_seed=split_seed)
+    non_negative(**shares)
+    for name, share in shares.items():
+        if share >= 1:
+            raise ValueError(f"{name}={share!r}: must be a share of the images, from 0 to below 1")
+
 
 def file_bundle(
     name: str, root: Path, layout: Layout, storage: Storage, statistics: Statistics | None = None
@@ -59,7 +89,6 @@ def file_bundle(
             of the packed training images, or of ImageNet where nothing is packed.
 
     Raises:
-        BadSize: Images would be stored smaller than what the network gets.
         DatasetNotFound: Nothing is listed for training or for the test.
     """
     for split in ("train", "test"):
@@ -69,7 +98,10 @@ def file_bundle(
             )
     size = stored_size(storage.image_size, storage.max_size)
     path = storage.dataset_path
-    files = ImageFiles(root, layout.names, layout.targets, size, on_error=storage.on_error)
+    files = ImageFiles(
+        root, layout.names, layout.targets, size,
+        on_error=storage.on_error, cache_dir=path / "index",
+    )  # fmt: skip
     images = open_images(
         files, path, storage.num_workers, pack=storage.pack, pack_bytes=storage.pack_bytes
     )
@@ -128,9 +160,27 @@ def joined(parts: dict[str, tuple[list[str], np.ndarray]], classes: tuple[str, .
     Args:
         parts: Names and class indices of each split.
         classes: Class names.
+
+    Raises:
+        BadArchive: A file is listed twice, or lies outside of the folder.
     """
     names = [name for listed, _ in parts.values() for name in listed]
+    _check_names(names)
     targets = np.concatenate([targets for _, targets in parts.values()]).astype(np.int64)
     stops = np.cumsum([len(listed) for listed, _ in parts.values()])
     rows = np.split(np.arange(len(names)), stops[:-1])
     return Layout(names, targets, classes, dict(zip(parts, rows, strict=True)))
+
+
+def _check_names(names: list[str]) -> None:
+    """An image in two splits would be trained on and tested with."""
+    outside = next(
+        (name for name in names if ".." in name and ".." in PurePosixPath(name).parts), ""
+    )
+    if outside:
+        raise BadArchive(
+            f"a list names {outside!r}, outside of its folder; put the official one there"
+        )
+    if len(set(names)) < len(names):
+        twice, _ = Counter(names).most_common(1)[0]
+        raise BadArchive(f"{twice!r} is listed twice; put the official lists there")

@@ -16,7 +16,7 @@ def read_lines(file: Path) -> list[str]:
     """The lines of a text file that are not empty, stripped.
 
     Raises:
-        DatasetNotFound: It is missing.
+        DatasetNotFound: It is missing, or cannot be read.
         BadArchive: It is no text.
     """
     try:
@@ -26,6 +26,8 @@ def read_lines(file: Path) -> list[str]:
             f"{file} is missing; delete {file.parents[1]} and start again, "
             "so that the official archive is unpacked anew"
         ) from None
+    except OSError as error:
+        raise DatasetNotFound(f"cannot read {file}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise BadArchive(
             f"{file} is no text ({error.reason}); put the official one there"

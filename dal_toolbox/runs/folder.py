@@ -92,7 +92,9 @@ class RunFolder:
         """What :meth:`finish` wrote."""
         return read_json(self.path / "results.json")
 
-    def stand_on(self, facts: Mapping[str, str], *, may_change: Collection[str] = ()) -> list[str]:
+    def stand_on(
+        self, facts: Mapping[str, str], *, may_change: Collection[str] = ()
+    ) -> dict[str, str]:
         """Remembers what the run is made from; a run that is taken up again must find it unchanged.
 
         Args:
@@ -100,7 +102,7 @@ class RunFolder:
             may_change: Names of things whose change is only returned.
 
         Returns:
-            Those of ``may_change`` that are others than before.
+            What has changed, as it was before.
 
         Raises:
             UserError: Something else is not what the run began with.
@@ -115,7 +117,7 @@ class RunFolder:
                 f"back, choose another output_dir, or overwrite=true"
             )
         write_json(file, dict(facts))
-        return [name for name in changed if old]
+        return {name: old.get(name, "") for name in changed} if old else {}
 
     @property
     def has_begun(self) -> bool:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.neighbors import unit_norm
+from dal_toolbox.neighbors import NotFinite, unit_norm
 from dal_toolbox.progress import log
 
 BLOCK = 2**11  # rows that are normalized at a time
@@ -34,6 +34,17 @@ def unit_rows(context: QueryContext, indices: np.ndarray) -> Tensor:
     for some, target in zip(rows.split(BLOCK), unit.split(BLOCK), strict=True):
         target.copy_(unit_norm(source[some]))
     return unit
+
+
+def check_finite(values: Tensor) -> Tensor:
+    """The values.
+
+    Raises:
+        NotFinite: One is not finite.
+    """
+    if not torch.isfinite(values).all():
+        raise NotFinite("the features of the pool hold NaN, infinity or numbers that are too large")
+    return values
 
 
 def check_limit(name: str, limit: int | None) -> None:

@@ -22,6 +22,9 @@ class QueryStrategy(ABC):
     ``dal_toolbox.active_learning.testing.check_strategy`` tests these rules.
     """
 
+    starts_cold: bool = False
+    """Whether the strategy makes choices of its own without any label."""
+
     @abstractmethod
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         """Returns n distinct indices out of ``context.unlabeled``, int64, in order of choice.

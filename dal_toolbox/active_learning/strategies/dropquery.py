@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._cluster_pick import cluster_pick, fill_at_random
-from dal_toolbox.active_learning.strategies._pool import rows_of
+from dal_toolbox.active_learning.strategies._pool import check_finite, rows_of
 from dal_toolbox.active_learning.strategies._predictions import fitted, logit_blocks
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.progress import log
@@ -61,7 +61,8 @@ class DropQuery(QueryStrategy):
             for first in range(0, len(indices), ROWS):
                 part = slice(first, first + ROWS)
                 rows = context.features[rows_of(context, indices[part])].float()
-                masked = self._masked_predictions(context, rows / (1 - self.dropout))
+                rows = check_finite(rows / (1 - self.dropout))
+                masked = self._masked_predictions(context, rows)
                 changes.append((masked != predicted[part]).sum(axis=0))
         return np.concatenate(changes)
 
