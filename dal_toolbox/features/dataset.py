@@ -74,10 +74,6 @@ def dataset_features(
     if source not in SOURCES:
         return _of_files(Path(source), store, on_error)
     bundle = make_bundle()
-    if bundle.test is None:
-        raise UserError(
-            f"{bundle.name} has no test split to evaluate on; give one, or labels to draw one from"
-        )
     if source == "raw":
         return _of_bundle(bundle, lambda images, split: raw_features(images))
     if make_encoder is None:
