@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def encoder_maker(config: Mapping[str, Any]) -> EncoderMaker:
     """
     checkpoint, node = config["encoder_checkpoint"], config.get("encoder")
     if checkpoint is not None and node is None:
-        loaded = load_encoder(Path(checkpoint))
+        loaded = load_encoder(_path("encoder_checkpoint", checkpoint))
         return lambda bundle: loaded
     if checkpoint is not None or node is None:
         raise UserError(
@@ -111,10 +111,17 @@ def encoder_maker(config: Mapping[str, Any]) -> EncoderMaker:
             "encoder=<name> with encoder.pretrained=true or encoder.checkpoint=<file>, or "
             "features=raw to learn from pixels"
         )
-    weights = node.get("checkpoint")
-    if weights is not None and not Path(weights).exists():
-        raise UserError(f"encoder.checkpoint={weights}: no such file")
+    if node.get("checkpoint") is not None:
+        _path("encoder.checkpoint", node["checkpoint"])
     return partial(_create_encoder, node, config["random_seed"])
+
+
+def _path(key: str, value: Any) -> Path:
+    """A file or folder that is there."""
+    with suppress(OSError):  # a name that is too long, for example
+        if isinstance(value, str) and value and Path(value).exists():
+            return Path(value)
+    raise UserError(f"{key}={value}: no such file or folder")
 
 
 def _create_encoder(

@@ -76,10 +76,6 @@ def dataset_features(
     if source not in SOURCES:
         return _of_files(Path(source), store, on_error)
     bundle = make_bundle()
-    if bundle.test is None:
-        raise UserError(
-            f"{bundle.name} has no test split to evaluate on; give one, or labels to draw one from"
-        )
     if source == "raw":
         return _of_bundle(bundle, lambda images, split: raw_features(images))
     if make_encoder is None:
@@ -107,12 +103,19 @@ def check_source(source: str) -> None:
     Raises:
         UserError: ``source`` is neither.
     """
-    if source in SOURCES or (isinstance(source, str) and source and Path(source).exists()):
+    if source in SOURCES or (isinstance(source, str) and _exists(source)):
         return
     raise UserError(
         f"source={source}: choose {', '.join(SOURCES)}, or a folder with train.npy and, where they "
         "are known, train_targets.npy, test.npy and test_targets.npy (or .npz, .pt), or one file"
     )
+
+
+def _exists(path: str) -> bool:
+    try:
+        return bool(path) and Path(path).exists()
+    except OSError:  # a name that is too long, for example
+        return False
 
 
 def _of_bundle(

@@ -74,7 +74,7 @@ def test_features_from_elsewhere_need_no_images(run_main, tmp_path):
         (("features=raw", "classes=[eleven]"), "no class 'eleven'"),
         (("features=raw", "images_per_class=[900]"), "900 images of each class"),
         ((), "give encoder_checkpoint=<run folder"),
-        (("encoder_checkpoint=nowhere",), "no encoder at nowhere"),
+        (("encoder_checkpoint=nowhere",), "encoder_checkpoint=nowhere: no such file or folder"),
         (
             ("encoder=small", "encoder.checkpoint=nowhere.pth"),
             "encoder.checkpoint=nowhere.pth: no such",
