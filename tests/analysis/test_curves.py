@@ -91,8 +91,18 @@ def test_a_damaged_run_is_named_and_left_out(runs, write_run, warnings, file, co
     assert len(load_curves(runs)) == 6
     named = [text for text in warnings() if text.startswith(f"left out, damaged: {broken} (")]
     assert len(named) == 1
+    assert file.partition(".")[0] in named[0].partition("(")[2]
     assert "\n" not in named[0]
     assert len(named[0]) < 500
+
+
+@pytest.mark.parametrize("file", DAMAGES)
+def test_a_folder_in_place_of_a_file_is_damage(runs, write_run, warnings, file):
+    broken = write_run(runs / "broken", "margin", 7, [0.1, 0.2, 0.3])
+    (broken / file).unlink()
+    (broken / file).mkdir()
+    assert len(load_curves(runs)) == 6
+    assert warnings()[0].startswith(f"left out, damaged: {broken} ({file}")
 
 
 def test_cycles_without_metrics_are_no_points(runs, write_run):
