@@ -138,9 +138,9 @@ def test_classes_of_a_map_differ_in_color_or_shape():
 
 
 def test_strategies_differ_in_color_or_line():
-    looks = looks_of([f"s{i}" for i in range(60)])
-    assert len({tuple(look.values()) for look in looks.values()}) == 60
-    assert GRAY not in {look["color"] for look in looks.values()}
+    looks = looks_of([*(f"s{i}" for i in range(60)), *(f"random a={i}" for i in range(9))])
+    assert len({tuple(look.values()) for look in looks.values()}) == 69
+    assert [name for name, look in looks.items() if look["color"] == GRAY] == [*looks][60:]
 
 
 @pytest.mark.parametrize("names", [["random"], ["random", "margin"], ["a", "random", "z"]])
