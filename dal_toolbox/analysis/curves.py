@@ -11,6 +11,7 @@ import yaml
 from dal_toolbox.analysis.grouping import (
     LearningCurve,
     by_setting,
+    name_unlike,
     of_equal_length,
     without_copies,
 )
@@ -40,7 +41,9 @@ def load_curves(root: Path) -> list[LearningCurve]:
             f"no finished active-learning run below {shown(root)}; "
             "experiments/active_learning/main.py makes them (runs=<its output_dir>)"
         )
-    groups = by_setting(without_copies(curves)).values()
+    curves = without_copies(curves)
+    name_unlike(curves)
+    groups = by_setting(curves).values()
     return [curve for group in groups for curve in of_equal_length(group)]
 
 
@@ -96,6 +99,7 @@ def _read(folder: Path) -> tuple[dict, LearningCurve]:
             for name in names
         },
         notes=tuple(dict.fromkeys(map(str, notes))) if isinstance(notes, list) else (),
+        made_from=_made_from(folder),
         folder=folder,
     )
 
@@ -115,6 +119,14 @@ def _results(folder: Path) -> dict:
     if not isinstance(results, dict):
         raise ValueError("results.json is no JSON object")
     return results
+
+
+def _made_from(folder: Path) -> dict[str, str]:
+    path = folder / "stands_on.json"
+    facts = _load(path, read_json) if path.exists() else {}
+    if not isinstance(facts, dict):
+        raise ValueError("stands_on.json is no JSON object")
+    return {name: str(digest) for name, digest in facts.items()}
 
 
 def _load(path: Path, read: Callable[[Path], Any]) -> Any:
