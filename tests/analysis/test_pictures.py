@@ -218,6 +218,7 @@ def test_nasty_names_are_shown_as_they_are_in_every_table(curves_of):
 
 def test_nasty_names_are_shown_as_they_are_in_every_plot(curves_of, tmp_path):
     for i, figure in enumerate(figures(curves_of, NASTY, NASTY[4])):
+        figure.set_dpi(40)
         save(figure, tmp_path / f"{i}.png")
         for legend in legends(figure):
             assert len(legend.get_texts()) >= (len(NASTY) if i else 2)
