@@ -144,6 +144,13 @@ def test_folders_of_systems_are_never_classes(make, caplog):
     assert "and 9 more (a folder of the operating system)" in layout.left_out[0]
 
 
+def test_runs_below_the_folder_are_no_data(make):
+    runs = ["output/config_resolved.yaml", "output/plots/pretraining.png", "output/map.png"]
+    layout = read_layout(make("1.jpg", "2.jpg", *runs))
+    assert (layout.names, layout.classes) == (["1.jpg", "2.jpg"], ())
+    assert layout.left_out == ("'output' (a run folder)",)
+
+
 def test_folders_beside_split_folders_are_named(make, caplog):
     layout = read_layout(make("train/a/1.jpg", "test/a/1.jpg", "docs/figure.png", "x.png"))
     assert len(layout.names) == 2
