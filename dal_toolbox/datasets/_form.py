@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dal_toolbox.datasets._roles import resembles_split, split_of_name
 from dal_toolbox.datasets._wording import listed
-from dal_toolbox.errors import UserError
+from dal_toolbox.errors import UserError, printable
 from dal_toolbox.progress import log
 
 # Beside other folders, these may well be classes: vehicles, and valid against invalid.
@@ -102,10 +102,17 @@ def refuse_unclear(root: Path, folders: Collection[str], form: Form) -> None:
             "there are, val/ and unlabeled/; or a folder for each class; or train.txt and test.txt"
         )
     if not form.splits:
-        _warn_of_equal_folders({top: d for top, d in below.items() if top not in form.unlabeled})
+        _warn({top: deeper for top, deeper in below.items() if top not in form.unlabeled}, root)
 
 
-def _warn_of_equal_folders(below: Mapping[str, list[str]]) -> None:
+def _warn(below: Mapping[str, list[str]], root: Path) -> None:
+    """Warns of classes that hold folders which may be the classes."""
+    for top, deeper in below.items():
+        if len(below) == 1 and len(_tops(deeper)) > 1:
+            log.warning(
+                "%s is the only class; if the classes are the folders in it (%s), give root=%s",
+                *(listed([top]), listed(_tops(deeper)), printable(str(root / top))),
+            )
     inner = [_tops(deeper) for deeper in below.values()]
     if len(inner) > 1 and len(inner[0]) > 1 and all(names == inner[0] for names in inner):
         log.warning(

@@ -128,9 +128,12 @@ def test_unlabeled_beside_classes(make):
     assert (layout.targets[layout.splits["unlabeled"]] == -1).all()
 
 
-def test_one_class_below_one_folder_stays_one_class(make):
+def test_one_class_below_one_folder_stays_one_class(make, caplog):
     layout = read_layout(make("vehicles/bus/1.jpg", "vehicles/train/1.jpg", "vehicles/car/1.jpg"))
     assert layout.classes == ("vehicles",)
+    assert (
+        "'vehicles' is the only class; if the classes are the folders in it ('bus'" in caplog.text
+    )
     assert find_form(["", "vehicles/bus"]) == Form()
     assert find_form(["/".join("a" * 2000)]) == Form()
 
@@ -142,6 +145,13 @@ def test_folders_of_systems_are_never_classes(make, caplog):
     assert layout.names == ["cat/1.jpg", "dog/1.jpg"]
     assert layout.classes == ("cat", "dog")
     assert "and 9 more (a folder of the operating system)" in layout.left_out[0]
+
+
+def test_runs_below_the_folder_are_no_data(make):
+    runs = ["output/config_resolved.yaml", "output/plots/pretraining.png", "output/map.png"]
+    layout = read_layout(make("1.jpg", "2.jpg", *runs))
+    assert (layout.names, layout.classes) == (["1.jpg", "2.jpg"], ())
+    assert layout.left_out == ("'output' (a run folder)",)
 
 
 def test_folders_beside_split_folders_are_named(make, caplog):
@@ -194,9 +204,20 @@ def test_split_files_that_contradict(make):
 
 
 def test_lists_that_are_not_read_are_named(make, caplog):
-    names = ["train.csv", "Test.tsv", "val.json", "train_labels.csv", "notes.txt", "classes.txt"]
+    names = [
+        "train.csv",
+        "Test.tsv",
+        "val.json",
+        "train_labels.csv",
+        "test_list.txt",
+        "notes.txt",
+        "classes.txt",
+    ]
     read_layout(make("cat/1.jpg", *names))
-    assert "not read: Test.tsv, train.csv, train_labels.csv, val.json; splits" in caplog.text
+    assert (
+        "not read: Test.tsv, test_list.txt, train.csv, train_labels.csv, val.json; splits"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize("links", [["a/x", "b/y"], ["l1", "l2", "a/l3", "b/l4"]])
