@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dal_toolbox.analysis.plots import save
+from dal_toolbox.analysis.figures import save
 
 COLUMNS = 10
 

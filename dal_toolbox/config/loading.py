@@ -136,14 +136,28 @@ def _create_encoder(
     return encoder.eval(), {"mean": mean, "std": std}
 
 
-def load_features(config: Mapping[str, Any]) -> DatasetFeatures:
-    """Features of train and test: of the encoder through the store, of pixels, or from files."""
+def load_features(
+    config: Mapping[str, Any], check: Callable[[DatasetBundle], None] | None = None
+) -> DatasetFeatures:
+    """Features of train and test: of the encoder through the store, of pixels, or from files.
+
+    Args:
+        config: The config of the main.
+        check: Is called with the dataset before features are extracted.
+    """
     check_extraction(config)
     source = config["features"]
+
+    def make_bundle() -> DatasetBundle:
+        bundle = make_dataset(config)
+        if check is not None:
+            check(bundle)
+        return bundle
+
     with in_keys():
         return dataset_features(
             source,
-            lambda: make_dataset(config),
+            make_bundle,
             store=FeatureStore(Path(config["feature_dir"])),
             make_encoder=encoder_maker(config) if source in OF_ENCODER else None,
             on_error=config.get("features_on_error", "raise"),

@@ -1,5 +1,6 @@
 """A folder of images as a dataset."""
 
+from os import PathLike
 from pathlib import Path
 from typing import get_args
 
@@ -134,6 +135,8 @@ def _root(root: str | None) -> Path:
         raise DatasetNotFound(
             f"root={root!r}: give a folder of images, such as one with a folder for each class"
         )
+    if not isinstance(root, str | PathLike):
+        raise ValueError(f"root={root!r}: must be the path of a folder")
     try:
         return Path(root).expanduser()
     except RuntimeError:  # ~ of nobody
