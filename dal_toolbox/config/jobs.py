@@ -1,7 +1,8 @@
 """The jobs of one start: counted, and each on its own where one fails."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -15,11 +16,13 @@ class Jobs:
     """Runs one job, or those of a sweep, of which the others run where one fails.
 
     Args:
-        total: Number of jobs of a sweep; None where it is not known.
+        swept: The keys of a sweep, and how many values each has; None where Hydra alone knows.
     """
 
-    def __init__(self, total: int | None) -> None:
-        self.total = total
+    def __init__(self, swept: Mapping[str, int | None]) -> None:
+        self.swept = swept
+        known = [number for number in swept.values() if number is not None]
+        self.total = prod(known) if len(known) == len(swept) else None
         self.failures: list[tuple[str, str]] = []
         self._durations: list[float] = []
 
@@ -33,7 +36,7 @@ class Jobs:
             with plain_errors():
                 job()
             return
-        name = " ".join(HydraConfig.get().overrides.task)
+        name = self._name(HydraConfig.get().overrides.task)
         show(self._heading(HydraConfig.get().job.num + 1, name))
         start = time.perf_counter()
         try:
@@ -58,6 +61,11 @@ class Jobs:
         if len(self.failures) > MOST:
             lines.append(f"  and {len(self.failures) - MOST} more")
         return lines
+
+    def _name(self, overrides: Sequence[str]) -> str:
+        """What tells a job from the others."""
+        own = [item for item in overrides if item.partition("=")[0] in self.swept]
+        return " ".join(own or overrides)
 
     def _heading(self, number: int, name: str) -> str:
         total = f" of {self.total}" if self.total else ""

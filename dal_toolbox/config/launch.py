@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from math import prod
 from pathlib import Path
 
 import hydra
@@ -50,8 +49,8 @@ def launch(config_name: str, run: Callable[[dict, Path], None]) -> None:
     _prepare_process()
     try:
         with plain_errors():
-            sys.argv[1:], total = prepare(sys.argv[1:], config_name)
-            jobs = Jobs(total)
+            sys.argv[1:], swept_keys = prepare(sys.argv[1:], config_name)
+            jobs = Jobs(swept_keys)
             _main(config_name, run, jobs)()
     except Stopped as stopped:
         show(stopped.line)
@@ -65,11 +64,11 @@ def launch(config_name: str, run: Callable[[dict, Path], None]) -> None:
         raise SystemExit(1)
 
 
-def prepare(arguments: Sequence[str], config_name: str) -> tuple[list[str], int | None]:
+def prepare(arguments: Sequence[str], config_name: str) -> tuple[list[str], dict[str, int | None]]:
     """Checks a command line in everything that needs no data.
 
     Returns:
-        The command line for Hydra, and the number of jobs; None where it is not known.
+        The command line for Hydra, and the number of values of each key of a sweep.
 
     Raises:
         UserError: One line for a mistake.
@@ -88,12 +87,11 @@ def prepare(arguments: Sequence[str], config_name: str) -> tuple[list[str], int 
         print(help_text(config_name, overrides))
         raise SystemExit(0)
     if other:  # flags of Hydra that look at the config
-        return arguments, None
+        return arguments, {}
     check(overrides, config_name, sweep=sweep)
     numbers = swept(overrides)
     os.environ[SWEPT] = ",".join(numbers)  # jobs of a launcher may run in other processes
-    known = [number for number in numbers.values() if number is not None]
-    return arguments, prod(known) if len(known) == len(numbers) else None
+    return arguments, numbers
 
 
 def sweep_name(overrides: Sequence[str]) -> str:

@@ -1,5 +1,7 @@
 """Active-learning cycles on cached features."""
 
+import dal_toolbox.starting  # noqa: F401  before what takes seconds
+
 import time
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -1,5 +1,7 @@
 """A classifier on frozen features: linear evaluation, transfer, and accuracy per number of labels."""
 
+import dal_toolbox.starting  # noqa: F401  before what takes seconds
+
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path

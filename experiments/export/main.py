@@ -1,5 +1,7 @@
 """Deployment: the encoder of a finished pretraining as files that run without this package."""
 
+import dal_toolbox.starting  # noqa: F401  before what takes seconds
+
 from pathlib import Path
 from typing import Any
 

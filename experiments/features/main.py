@@ -1,5 +1,7 @@
 """Feature extraction: an encoder and images in, cached features out."""
 
+import dal_toolbox.starting  # noqa: F401  before what takes seconds
+
 from pathlib import Path
 from typing import Any
 

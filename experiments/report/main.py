@@ -1,5 +1,7 @@
 """Tables and learning curves of several active-learning runs."""
 
+import dal_toolbox.starting  # noqa: F401  before what takes seconds
+
 import re
 from collections.abc import Iterable
 from pathlib import Path

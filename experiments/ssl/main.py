@@ -1,5 +1,7 @@
 """Self-supervised pretraining: images in, an encoder out."""
 
+import dal_toolbox.starting  # noqa: F401  before what takes seconds
+
 from pathlib import Path
 from typing import Any
 

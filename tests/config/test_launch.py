@@ -67,8 +67,8 @@ def test_the_jobs_of_a_sweep_run_although_one_fails(start):
     assert any(line.startswith("job 6 of 6: strategy=random random_seed=2") for line in lines)
     assert "left)" in process.stderr
     summary = lines[lines.index("5 of 6 jobs failed:") :]
-    assert summary[1] == "  strategy=bald random_seed=0 features=raw: strategy=bald: no posterior"
-    assert "random_seed=1 features=raw: ValueError: a bug\\x1b[31m" in summary[4]
+    assert summary[1] == "  strategy=bald random_seed=0: strategy=bald: no posterior"
+    assert "random_seed=1: ValueError: a bug\\x1b[31m" in summary[4]
     assert summary[5].endswith("missing/file: No such file or directory")
 
 
@@ -111,6 +111,19 @@ def test_code_in_the_current_folder_does_not_run(start, tmp_path):
         (tmp_path / "work" / f"{name}.py").write_text("raise SystemExit('code of a stranger')\n")
     process = start("encoder=timm", "encoder.model=resnet18", "features=raw")
     assert "stranger" not in process.stderr
+
+
+def test_a_terminal_is_told_what_takes_seconds():
+    terminal, theirs = os.openpty()
+    code = "import dal_toolbox.starting, sys; assert 'torch' not in sys.modules"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True, stderr=theirs, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "0",
+                                        "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"},
+    )  # fmt: skip
+    os.close(theirs)
+    assert b"importing torch" in os.read(terminal, 1000)
+    os.close(terminal)
 
 
 def test_a_quiet_end_when_the_reader_goes(start, tmp_path):
