@@ -31,9 +31,6 @@ Statistics: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
 class Storage:
     """How image files are decoded and kept.
 
-    Raises:
-        ValueError: One of them cannot be meant.
-
     Args:
         dataset_path: Packs lie in ``dataset_path/packed``.
         num_workers: Processes that decode for the pack.
@@ -42,6 +39,9 @@ class Storage:
         pack: Whether the images are decoded once into one memory-mapped array.
         pack_bytes: Largest array that ``pack="auto"`` makes.
         on_error: What happens with files that cannot be decoded.
+
+    Raises:
+        ValueError: One of them cannot be meant; the message begins with its name.
     """
 
     dataset_path: Path
