@@ -1,6 +1,6 @@
 """Learning curves, read from run folders."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import yaml
 from dal_toolbox.analysis.grouping import (
     LearningCurve,
     by_setting,
+    name_unlike,
     of_equal_length,
     without_copies,
 )
@@ -40,7 +41,9 @@ def load_curves(root: Path) -> list[LearningCurve]:
             f"no finished active-learning run below {shown(root)}; "
             "experiments/active_learning/main.py makes them (runs=<its output_dir>)"
         )
-    groups = by_setting(without_copies(curves)).values()
+    curves = without_copies(curves)
+    name_unlike(curves)
+    groups = by_setting(curves).values()
     return [curve for group in groups for curve in of_equal_length(group)]
 
 
@@ -69,14 +72,14 @@ def _finished(root: Path) -> Iterator[tuple[dict, LearningCurve]]:
             continue
         try:
             yield _read(file.parent)
-        except (OSError, OverflowError, RecursionError, UserError, ValueError, yaml.YAMLError) as error:  # fmt: skip
+        except (UserError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             log.warning("left out, damaged: %s (%s)", shown(file.parent), shown(reason))
 
 
 def _read(folder: Path) -> tuple[dict, LearningCurve]:
     config, results = _config(folder), _results(folder)
-    rows = [_row(record) for record in read_lines(folder / "results.jsonl")]
+    rows = [_row(record) for record in _load(folder / "results.jsonl", read_lines)]
     labels = [num_labeled for num_labeled, _ in rows]
     if labels != sorted(labels):
         raise ValueError(f"results.jsonl: the numbers of labels fall: {labels}")
@@ -96,39 +99,55 @@ def _read(folder: Path) -> tuple[dict, LearningCurve]:
             for name in names
         },
         notes=tuple(dict.fromkeys(map(str, notes))) if isinstance(notes, list) else (),
+        made_from=_made_from(folder),
         folder=folder,
     )
 
 
 def _config(folder: Path) -> dict:
-    config = yaml.safe_load(read_text(folder / "config_resolved.yaml"))
+    config = _load(folder / "config_resolved.yaml", lambda path: yaml.safe_load(read_text(path)))
     strategy = config.get("strategy") if isinstance(config, dict) else None
     if not isinstance(strategy, dict) or not isinstance(strategy.get("name"), str):
         raise ValueError("config_resolved.yaml names no strategy")
-    if not _is(int, config.get("random_seed")):
+    if type(config.get("random_seed")) is not int:
         raise ValueError("config_resolved.yaml has no random_seed")
     return config
 
 
 def _results(folder: Path) -> dict:
-    results = read_json(folder / "results.json")
+    results = _load(folder / "results.json", read_json)
     if not isinstance(results, dict):
         raise ValueError("results.json is no JSON object")
     return results
 
 
+def _made_from(folder: Path) -> dict[str, str]:
+    path = folder / "stands_on.json"
+    facts = _load(path, read_json) if path.exists() else {}
+    if not isinstance(facts, dict):
+        raise ValueError("stands_on.json is no JSON object")
+    return {name: str(digest) for name, digest in facts.items()}
+
+
+def _load(path: Path, read: Callable[[Path], Any]) -> Any:
+    try:
+        return read(path)
+    except (OSError, RecursionError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
 def _row(record: Mapping[str, Any]) -> tuple[int, dict[str, float]]:
     """Number of labels and metrics of a cycle, if any; null, which is NaN or infinity, is NaN."""
     num_labeled, metrics = record.get("num_labeled"), record.get("metrics")
-    if not _is(int, num_labeled) or not isinstance(metrics, dict):
+    if not _is_integer(num_labeled) or not isinstance(metrics, dict):
         raise ValueError(f"results.jsonl: no result of a cycle: {str(record)[:80]}")
     for name, value in metrics.items():
-        if value is not None and not _is(int | float, value):
+        if not (value is None or isinstance(value, float) or _is_integer(value)):
             raise ValueError(f"results.jsonl: {name} is {str(value)[:40]}")
     return num_labeled, {  # type: ignore[return-value]
         name: np.nan if value is None else float(value) for name, value in metrics.items()
     }
 
 
-def _is(kind: Any, value: Any) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53

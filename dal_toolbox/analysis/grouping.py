@@ -1,7 +1,7 @@
 """Learning curves, and which of them may be compared: of one setting, of equal length, paired by seed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ class LearningCurve:
         metrics: Name to values, NaN where a run has none. Shape of each: (cycles,).
         setting: What else tells the run from others: only runs of one setting can be compared.
         notes: What the run discloses about itself.
+        made_from: Digests of what the run is made from (data, encoder), by name.
         folder: The run folder.
     """
 
@@ -34,6 +35,7 @@ class LearningCurve:
     metrics: Mapping[str, np.ndarray]
     setting: str = ""
     notes: tuple[str, ...] = ()
+    made_from: Mapping[str, str] = field(default_factory=dict)
     folder: Path = Path()
 
 
@@ -79,9 +81,22 @@ def values(curves: Sequence[LearningCurve], metric: str) -> np.ndarray:
 def pairs(
     first: Sequence[LearningCurve], second: Sequence[LearningCurve]
 ) -> list[tuple[LearningCurve, LearningCurve]]:
-    """Runs of two strategies of one setting that have the same seed, in order of seeds."""
+    """Runs of two strategies of one setting that have seed and data in common, in order of seeds."""
     partner = {curve.seed: curve for curve in second}
-    return [(curve, partner[curve.seed]) for curve in first if curve.seed in partner]
+    candidates = [(curve, partner[curve.seed]) for curve in first if curve.seed in partner]
+    return [(one, other) for one, other in candidates if not _differing(one, other)]
+
+
+def name_unlike(curves: Sequence[LearningCurve]) -> None:
+    """Warns of runs that are made from other data than the first run of their setting and seed."""
+    first: dict[tuple[str, int], LearningCurve] = {}
+    for curve in curves:
+        reference = first.setdefault((curve.setting, curve.seed), curve)
+        if differing := _differing(curve, reference):
+            log.warning(
+                "not compared, made from other %s under one configuration and seed: %s and %s",
+                shown(" and ".join(differing)), shown(reference.folder), shown(curve.folder),
+            )  # fmt: skip
 
 
 def without_copies(curves: Sequence[LearningCurve]) -> list[LearningCurve]:
@@ -111,6 +126,12 @@ def of_equal_length(curves: Sequence[LearningCurve]) -> list[LearningCurve]:
     if short:
         log.warning("left out, other numbers of labels than most runs%s: %s", setting, _listed(short))  # fmt: skip
     return [_cut(curve, n) for curve in rest]
+
+
+def _differing(one: LearningCurve, other: LearningCurve) -> list[str]:
+    """Names of what both runs are made from, and which is not the same."""
+    shared = one.made_from.keys() & other.made_from.keys()
+    return sorted(name for name in shared if one.made_from[name] != other.made_from[name])
 
 
 def _grouped(

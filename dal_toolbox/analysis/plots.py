@@ -77,17 +77,15 @@ def draw_learning_curves(
 def looks_of(strategies: Sequence[str]) -> Looks:
     """Color, line style and marker of each strategy: no two alike, ``random`` gray."""
     looks: dict[str, dict[str, Any]] = {}
-    colors = COLORS[:-1]  # without gray
     for name in dict.fromkeys(strategies):
-        i = sum(look["color"] != GRAY for look in looks.values())
-        line = {
+        colors = (GRAY,) if name.partition(" ")[0] == "random" else COLORS[:-1]  # without gray
+        i = sum(look["color"] in colors for look in looks.values())
+        looks[name] = {
             "color": colors[i % len(colors)],
             "linestyle": STYLES[i // len(colors) % len(STYLES)],
             "marker": MARKERS[i // (len(colors) * len(STYLES)) % len(MARKERS)],
+            "markersize": 3,
         }
-        is_random = name.partition(" ")[0] == "random"
-        looks[name] = {**line, "color": GRAY} if is_random else line
-        looks[name]["markersize"] = 3
     return looks
 
 

@@ -1,13 +1,17 @@
 """What a classifier on features is, and the registry of classifiers."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dal_toolbox.registry import Registry
+from dal_toolbox.arguments import at_least, between
+from dal_toolbox.registry import BrokenPlugin, Registry
+
+MAX_CLASSES = 10**7  # more are a mistake, and no memory holds their weights
 
 
 @runtime_checkable
@@ -47,11 +51,26 @@ CLASSIFIERS: Registry[Classifier] = Registry(
 )
 
 
+def with_posterior() -> list[str]:
+    """Names of the registered classifiers with a posterior."""
+    names = []
+    for name in CLASSIFIERS:
+        with suppress(BrokenPlugin):
+            names += [name] if hasattr(CLASSIFIERS[name], "samples") else []
+    return names
+
+
 def in_blocks(function: Callable[[Tensor], Tensor], features: Tensor, rows: int = 8192) -> Tensor:
     """Applies ``function`` to blocks of rows: memory-mapped features are never copied whole."""
     if len(features) <= rows:
         return function(features)
     return torch.cat([function(block) for block in features.split(rows)])
+
+
+def check_num_classes(num_classes: int) -> None:
+    """Raises ValueError for what is no number of classes."""
+    at_least(1, num_classes=num_classes)
+    between(1, MAX_CLASSES, num_classes=num_classes)
 
 
 def check_training_data(features: Tensor, labels: Tensor, num_classes: int) -> None:

@@ -6,8 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dal_toolbox.arguments import inside, one_of, positive
 from dal_toolbox.classifiers._lbfgs import Objective, descend
-from dal_toolbox.classifiers.base import CLASSIFIERS, check_training_data, in_blocks
+from dal_toolbox.classifiers.base import (
+    CLASSIFIERS,
+    check_num_classes,
+    check_training_data,
+    in_blocks,
+)
 from dal_toolbox.progress import log
 
 CERTIFIED = 1e-3  # share of the objective that the solution may at most be above the minimum
@@ -45,8 +51,10 @@ class LinearClassifier:
         normalize: bool = True,
         tolerance: float = 1e-6,
     ) -> None:
-        if l2 <= 0:
-            raise ValueError(f"l2={l2}: it must be positive, or missing classes have no solution")
+        check_num_classes(num_classes)
+        positive(l2=l2)  # without it, missing classes have no solution
+        one_of((True, False), normalize=normalize)
+        inside(0, 1, tolerance=tolerance)
         self.num_classes = num_classes
         self.l2 = l2
         self.normalize = normalize

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dal_toolbox.datasets._roles import resembles_split, split_of_name
 from dal_toolbox.datasets._wording import listed
-from dal_toolbox.errors import UserError
+from dal_toolbox.errors import UserError, printable
 from dal_toolbox.progress import log
 
 # Beside other folders, these may well be classes: vehicles, and valid against invalid.
@@ -25,11 +25,13 @@ class Form:
         base: The folder that holds splits or classes; ``""`` for the root.
         splits: The split of each folder in ``base``; empty where they are classes.
         unlabeled: Folders of images without labels in ``base``, beside classes.
+        twofold: Split folders that hold nothing but one of the same name, as in ``train/train/cat``.
     """
 
     base: str = ""
     splits: Mapping[str, str] = field(default_factory=dict)
     unlabeled: frozenset[str] = frozenset()
+    twofold: frozenset[str] = frozenset()
 
     def split_of(self, folder: str) -> str | None:
         """The split of a folder's images; None where they are in none."""
@@ -42,15 +44,21 @@ class Form:
 
     def label_of(self, folder: str) -> str | None:
         """The class of a folder's images; None where they have none."""
-        parts, depth = self._parts(folder), int(bool(self.splits))
-        if parts is None or len(parts) <= depth or self.split_of(folder) == "unlabeled":
+        parts = self._parts(folder)
+        if not parts or self.split_of(folder) == "unlabeled":
             return None
-        return parts[depth]
+        depth = self._depth(parts[0])
+        return parts[depth] if len(parts) > depth else None
 
     def class_folder(self, folder: str) -> str:
         """The part of a folder's path that says its class."""
-        depth = len(self.base.split("/")) * bool(self.base) + bool(self.splits) + 1
-        return "/".join(folder.split("/")[:depth])
+        parts, above = _split(folder), len(_split(self.base))
+        depth = self._depth(parts[above]) if len(parts) > above else 0
+        return "/".join(parts[: above + depth + 1])
+
+    def _depth(self, top: str) -> int:
+        """How far below ``base`` the classes are."""
+        return int(bool(self.splits)) + (top in self.twofold)
 
     def _parts(self, folder: str) -> list[str] | None:
         """The path below ``base``; None where the folder lies elsewhere."""
@@ -58,30 +66,32 @@ class Form:
         return parts[len(base) :] if parts[: len(base)] == base else None
 
 
-def find_form(folders: Collection[str], base: str = "") -> Form:
+def find_form(folders: Collection[str]) -> Form:
     """Finds split folders at the top, or below the only folder there; else there are classes.
 
     Args:
         folders: Folders that hold images, relative to the root.
-        base: Where to look, relative to the root.
     """
-    below = _below(folders, base)
-    roles = _roles(below)
-    if _are_splits(below, roles):
-        return Form(base, roles)
-    if len(below) == 1 and not roles:
-        (only,) = below
-        deeper = find_form(folders, f"{base}/{only}" if base else only)
-        if deeper.splits:
-            return deeper
-    return Form("", {}, frozenset(top for top in _below(folders, "") if _is_unlabeled(top)))
+    top_folders = below = _below(folders, "")
+    base = ""
+    while below:
+        roles = _roles(below)
+        if _are_splits(below, roles):
+            twofold = frozenset(top for top, role in roles.items() if _is_twofold(below[top], role))
+            return Form(base, roles, twofold=twofold)
+        if len(below) > 1 or roles:
+            break
+        base = f"{base}/{min(below)}" if base else min(below)
+        below = _below(folders, base)
+    unlabeled = (top for top in top_folders if split_of_name(top) == "unlabeled")
+    return Form(unlabeled=frozenset(unlabeled))
 
 
 def refuse_unclear(root: Path, folders: Collection[str], form: Form) -> None:
-    """Warns of what looks odd, and refuses what may as well be meant in another way.
+    """Refuses folders that may be meant in another way, and warns of those that look odd.
 
     Raises:
-        UnclearFolder: Splits may have become classes, or the reverse.
+        UnclearFolder: Splits would become classes, or a split is there twice.
     """
     below = _below(folders, form.base)
     problem = _twice(form.splits) if form.splits else _hidden_splits(below)
@@ -91,24 +101,35 @@ def refuse_unclear(root: Path, folders: Collection[str], form: Form) -> None:
             f"root={root}: {problem} (in {place}). Wanted: train/<class>/…, test/<class>/… and, if "
             "there are, val/ and unlabeled/; or a folder for each class; or train.txt and test.txt"
         )
-    names = [_tops(deeper) for top, deeper in below.items() if top not in form.unlabeled]
-    if (
-        not form.splits
-        and len(names) > 1
-        and len(names[0]) > 1
-        and all(n == names[0] for n in names)
-    ):
+    if not form.splits:
+        _warn({top: deeper for top, deeper in below.items() if top not in form.unlabeled}, root)
+
+
+def _warn(below: Mapping[str, list[str]], root: Path) -> None:
+    """Warns of classes that hold folders which may be the classes."""
+    for top, deeper in below.items():
+        if len(below) == 1 and len(_tops(deeper)) > 1:
+            log.warning(
+                "%s is the only class; if the classes are the folders in it (%s), give root=%s",
+                *(listed([top]), listed(_tops(deeper)), printable(str(root / top))),
+            )
+    inner = [_tops(deeper) for deeper in below.values()]
+    if len(inner) > 1 and len(inner[0]) > 1 and all(names == inner[0] for names in inner):
         log.warning(
             "%s are taken for classes, but hold folders of the same names (%s): is each of them "
             "a dataset, or a split?",
-            listed(below),
-            listed(names[0]),
+            *(listed(below), listed(inner[0])),
         )
 
 
-def _are_splits(below: Mapping[str, list[str]], roles: Mapping[str, str]) -> bool:
+def _are_splits(below: Collection[str], roles: Mapping[str, str]) -> bool:
     found = set(roles.values())
     return "train" in found and (len(found) > 1 or len(roles) == len(below))
+
+
+def _is_twofold(deeper: list[str], role: str) -> bool:
+    tops = _tops(deeper)
+    return "" not in deeper and len(tops) == 1 and split_of_name(tops[0]) == role
 
 
 def _twice(splits: Mapping[str, str]) -> str | None:
@@ -129,8 +150,8 @@ def _hidden_splits(below: Mapping[str, list[str]]) -> str | None:
     if shared or named:
         return f"{listed(shared or named)} beside {listed(set(below) - set(shared or named))}"
     resembling = {top: role for top in below if (role := resembles_split(top))}
-    if len(resembling) == len(below) > 1 and len(set(resembling.values())) > 1:
-        return f"{listed(below)} look like splits; rename them to train, test and so on"
+    if _are_splits(resembling, resembling) and 1 < len(resembling) >= len(below) / 2:
+        return f"{listed(resembling)} look like splits; rename them to train, test and so on"
     for top, deeper in below.items():
         inner = _roles(_tops(deeper))
         if "train" in inner.values() and len(set(inner.values())) > 1:
@@ -161,10 +182,6 @@ def _tops(folders: Iterable[str]) -> list[str]:
 
 def _roles(tops: Iterable[str]) -> dict[str, str]:
     return {top: role for top in tops if (role := split_of_name(top))}
-
-
-def _is_unlabeled(top: str) -> bool:
-    return split_of_name(top) == "unlabeled"
 
 
 def _split(path: str) -> list[str]:

@@ -38,6 +38,7 @@ SYSTEM_FOLDERS = frozenset(
         "lost+found",
     )
 )
+RUN_FILE = "config_resolved.yaml"  # pictures beside it are those of a run
 FORMAT = 2  # counts changes of what an index file holds
 
 
@@ -88,8 +89,8 @@ def survey(
 ) -> Survey:
     """Lists what lies below ``root``; no file is opened.
 
-    The root itself is the folder ``""``. Hidden files and folders and those of operating systems
-    are left out. Links are followed, but every real folder is listed once: where it lies below
+    The root itself is the folder ``""``. Hidden files and folders, those of operating systems and
+    run folders are left out. Links are followed, but every real folder is listed once: where it lies below
     ``root``, else under the first link to it.
 
     A list of 50,000 files or more is kept, and taken again while the times of all folders are the
@@ -184,14 +185,15 @@ def _place(root: Path, folder: str) -> Place:
 
 def _list(root: Path, folder: str) -> Listed:
     prefix = f"{folder}/" if folder else ""
-    found = Listed(folder, [], {}, [], [], {})
+    found, is_run = Listed(folder, [], {}, [], [], {}), False
     with os.scandir(root / folder) as entries:
         for entry in entries:
             if is_image(entry.name):
                 found.images.append(prefix + entry.name)
             elif not entry.name.startswith("."):
                 _sort_in(entry, prefix + entry.name, found)
-    return found
+                is_run |= entry.name == RUN_FILE
+    return Listed(folder, [], {}, [], [], {folder: "a run folder"}) if is_run and folder else found
 
 
 def _sort_in(entry: os.DirEntry, path: str, found: Listed) -> None:

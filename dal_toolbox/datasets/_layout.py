@@ -78,9 +78,10 @@ def read_layout(root: Path, index_dir: Path | None = None) -> Layout:
     found = survey(root, index_dir)
     if not found.images:
         raise DatasetNotFound(f"root={root}: no images in it ({_wanted(found)})")
-    form, files = find_form(found.images), find_split_files(root)
+    photos = [*found.images, *_foreign(found)]
+    form, files = find_form(photos), find_split_files(root)
     if not files:
-        refuse_unclear(root, found.images, form)
+        refuse_unclear(root, photos, form)
     strays = _strays(found.images, form, by_file=bool(files))
     folders = [folder for folder in found.images if folder not in strays]
     names = [name for folder in folders for name in found.images[folder]]
@@ -131,11 +132,11 @@ def _strays(images_in: Mapping[str, list[str]], form: Form, *, by_file: bool) ->
 
 
 def _splits(folders: Sequence[str], counts: Sequence[int], form: Form) -> dict[str, np.ndarray]:
-    split_of_row = np.repeat([form.split_of(folder) or "" for folder in folders], counts)
-    splits = {split: np.flatnonzero(split_of_row == split) for split in np.unique(split_of_row)}
-    if "train" not in splits and set(splits) == {"unlabeled"}:
+    split_of_row = np.repeat([str(form.split_of(folder)) for folder in folders], counts)
+    splits = {split: np.flatnonzero(split_of_row == split) for split in dict.fromkeys(split_of_row)}
+    if not form.splits and set(splits) == {"unlabeled"}:
         return {"train": splits["unlabeled"]}
-    return {str(split): rows for split, rows in splits.items() if split}
+    return {"train": np.empty(0, np.int64), **splits}
 
 
 def _unreadable_classes(found: Survey, form: Form) -> set[str]:
@@ -149,11 +150,16 @@ def _unreadable_classes(found: Survey, form: Form) -> set[str]:
     readable = {form.class_folder(folder) for folder in found.images}
     return {
         label
-        for folder, ends in found.others.items()
+        for folder in _foreign(found)
         if (label := form.label_of(folder)) is not None
+        and form.split_of(folder) is not None
         and form.class_folder(folder) not in readable
-        and not FOREIGN.isdisjoint(ends)
     }
+
+
+def _foreign(found: Survey) -> list[str]:
+    """Folders with images that cannot be read."""
+    return [folder for folder, ends in found.others.items() if not FOREIGN.isdisjoint(ends)]
 
 
 def _class_names(labels: Collection[str]) -> dict[str, str]:
@@ -182,10 +188,9 @@ def _left_out(found: Survey, strays: Mapping[str, str], num_split_files: int) ->
         counts.update(ends)
     foreign = {end: count for end, count in sorted(counts.items()) if end in FOREIGN}
     if foreign:
-        places = [folder for folder, ends in found.others.items() if not FOREIGN.isdisjoint(ends)]
         number = counted(sum(foreign.values()), "image")
         count = f"{number} in formats that cannot be read ({', '.join(foreign)})"
-        log.warning("left out: %s, in %s; convert to JPEG or PNG", count, listed(places))
+        log.warning("left out: %s, in %s; convert to JPEG or PNG", count, listed(_foreign(found)))
         yield count
     if other := sum(counts.values()) - sum(foreign.values()) - num_split_files:
         yield counted(other, "other file")

@@ -28,8 +28,7 @@ def select_classes(bundle: DatasetBundle, classes: Sequence[str | int]) -> Datas
         BadSelection: No list of classes, an unknown class, one given twice, or a split that has none
             of their images.
     """
-    if isinstance(classes, str | Mapping) or not isinstance(classes, Iterable):
-        raise BadSelection(f"classes={classes!r}: must be a list of names or indices: [cat,dog]")
+    check_classes(classes)
     chosen = [_index(name, bundle.classes) for name in classes]
     if len(set(chosen)) < len(chosen) or not chosen:
         raise BadSelection(f"classes={list(classes)}: give different classes, at least one")
@@ -44,6 +43,16 @@ def select_classes(bundle: DatasetBundle, classes: Sequence[str | int]) -> Datas
     )
     log_summary(part)
     return part
+
+
+def check_classes(classes: object) -> None:
+    """Checks what can be checked without the dataset.
+
+    Raises:
+        BadSelection: ``classes`` is no list.
+    """
+    if isinstance(classes, str | Mapping) or not isinstance(classes, Iterable):
+        raise BadSelection(f"classes={classes!r}: must be a list of names or indices: [cat,dog]")
 
 
 def images_per_class(targets: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:

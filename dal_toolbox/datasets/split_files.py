@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from dal_toolbox.datasets._names import as_name, as_text
-from dal_toolbox.datasets._roles import WORDS, resembles_split, split_of_name
+from dal_toolbox.datasets._roles import SPLIT_OF_WORD, WORDS, resembles_split
 from dal_toolbox.errors import UserError, printable
 from dal_toolbox.io import ERRORS
 from dal_toolbox.progress import log
@@ -35,7 +35,7 @@ def find_split_files(root: Path) -> dict[str, Path]:
     unread = []
     for name in sorted(os.listdir(root)):  # noqa: PTH208  names only
         stem, end = os.path.splitext(name.lower())  # noqa: PTH122  of a name
-        split = split_of_name(stem) if end == ".txt" else None
+        split = SPLIT_OF_WORD.get(stem) if end == ".txt" else None
         if split is None or not (root / name).is_file():
             unread += [name] if end in LISTS and resembles_split(stem) else []
         elif split in files:

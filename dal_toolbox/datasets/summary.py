@@ -41,10 +41,7 @@ def oddities(bundle: DatasetBundle) -> Iterator[str]:
     if not np.any(total):
         return
     if bundle.num_classes == 1:
-        yield (
-            f"all images are of one class, '{printable(bundle.classes[0])}'; "
-            "give that folder itself if the folders in it are the classes"
-        )
+        yield f"all images are of one class, '{printable(bundle.classes[0])}'"
     if len(rows := np.flatnonzero(total == 0)):
         yield f"no image at all: {_named(bundle, rows)}"
     if len(rows := np.flatnonzero(total == 1)):

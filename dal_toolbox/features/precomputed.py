@@ -109,9 +109,8 @@ def _read(file: Path) -> tuple[Any, Any]:
 
 def _load(file: Path) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of other protocols of pickle, of TorchScript, of sparse tensors
+        # Of other protocols of pickle, of TorchScript, of sparse tensors: what matters is refused.
+        warnings.simplefilter("ignore")
         return torch.load(file, map_location="cpu", weights_only=True)
 
 

@@ -122,7 +122,10 @@ class EvaluationPlan:
         if not callbacks:
             log.info("nothing is measured but the training itself")
         monitor = self._choose(self._wanted(labeled) if bundle.val is not None else [])
-        return Evaluation(callbacks, monitor, _labels_used(monitor, train, bundle.val))
+        labels_used = _labels_used(monitor, train, bundle.val)
+        if labels_used is not None:
+            log.info("that is %s; monitor=val/loss uses none", labels_used)
+        return Evaluation(callbacks, monitor, labels_used)
 
     def _validation_loss(self, val: Images, augment: BatchAugment) -> ValidationLoss:
         return ValidationLoss(

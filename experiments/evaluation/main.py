@@ -50,7 +50,7 @@ def main(config: dict[str, Any], folder: Path) -> None:
     elif curves:
         run.write_metrics(curves)
         plot_pretraining(curves, run.path / "plots" / "curves.png")
-    run.finish({"rows": rows})
+    run.finish({"rows": rows, "classes": list(data.classes)})
     console.print(to_table(rows, f"{config['classifier']['name']} on {data.name}"))
 
 

@@ -24,6 +24,7 @@ from dal_toolbox.ssl.evaluation import Evaluation
 from dal_toolbox.ssl.pretrain import PretrainResult
 
 EXPORT_BATCH = 8
+ENCODER = ("encoder.safetensors", "encoder.json")
 FEWEST = 4  # images of a map
 
 
@@ -116,9 +117,9 @@ def results_in_any_case(run: RunFolder, results: dict[str, Any]) -> Iterator[Non
     try:
         yield
     except ExportFailed as error:
-        run.finish({**results, "export": None})
+        run.finish({**results, "export": None}, files=ENCODER)
         raise ExportFailed(
             f"{error}; everything else is in {run.path}; to export again: python "
             f"experiments/export/main.py run={run.path}"
         ) from error
-    run.finish(results)
+    run.finish(results, files=ENCODER)

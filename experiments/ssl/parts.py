@@ -9,6 +9,7 @@ from typing import Any
 
 import outputs
 import torch
+import yaml
 
 from dal_toolbox.arguments import non_negative
 from dal_toolbox.augment import RECIPES, BatchAugment
@@ -18,6 +19,7 @@ from dal_toolbox.datasets import DatasetBundle
 from dal_toolbox.encoders import ENCODERS, Encoder, create_encoder
 from dal_toolbox.encoders.base import is_timm_model
 from dal_toolbox.errors import UserError
+from dal_toolbox.io import read_text
 from dal_toolbox.ssl import SSL_METHODS, Optimization, SSLMethod
 from dal_toolbox.ssl.base import check_views
 from dal_toolbox.ssl.evaluation import EvaluationPlan
@@ -94,6 +96,31 @@ def check_encoder(node: Config) -> None:
         raise UserError(f"encoder.checkpoint={weights}: encoder.pretrained=true gives weights, too")
     if weights is not None and not Path(weights).exists():
         raise UserError(f"encoder.checkpoint={weights}: no such file")
+
+
+def refuse_other_length(config: Config, folder: Path) -> None:
+    """Explains why a run cannot be made longer, and what can be done instead.
+
+    Raises:
+        UserError: The folder holds the same run with another number of epochs.
+    """
+    file = folder / "config_resolved.yaml"
+    if config["overwrite"] or not (folder / "checkpoints").is_dir() or not file.is_file():
+        return
+    try:
+        before = dict(yaml.safe_load(read_text(file))["model"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):  # the run folder says what is wrong
+        return
+    epochs = config["model"]["n_epochs"]
+    if before == config["model"] or {**before, "n_epochs": epochs} != config["model"]:
+        return
+    done = (folder / "encoder.safetensors").is_file()
+    weights = folder if done else folder / "checkpoints" / "last.ckpt"
+    raise UserError(
+        f"model.n_epochs={epochs}: {folder} holds a run of {before['n_epochs']} epochs, whose cosine "
+        "schedule cannot be made longer or shorter; go on from its weights in a new run: "
+        f"output_dir=<another folder> encoder.checkpoint={weights}"
+    )
 
 
 def make_optimization(config: Config) -> Optimization:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dal_toolbox.analysis.curves import load_curves
-from dal_toolbox.analysis.grouping import with_metric
+from dal_toolbox.analysis.grouping import by_strategy, pairs, with_metric
 from dal_toolbox.errors import UserError
 
 
@@ -76,6 +76,7 @@ DAMAGES = {
         f"{line()}\n{line()}\n", f"{line()}\n{line(num_labeled=5)}\n", f"{line()}\n", "[" * 5000 + "\n",
         f"{line()}\n{{\"metr", b"\xff\n",
     ],
+    "stands_on.json": ["", "{", "[]", "null", b"\xff"],
     "results.json": ["", "{", "[]", "7", "null", b"\xff", '{"num_labeled": 40}', "[" * 5000],
 }  # fmt: skip
 
@@ -85,14 +86,24 @@ DAMAGES = {
 )
 def test_a_damaged_run_is_named_and_left_out(runs, write_run, warnings, file, content):
     broken = write_run(runs / "broken", "margin", 7, [0.1, 0.2, 0.3])
-    (broken / file).unlink()
+    (broken / file).unlink(missing_ok=True)
     if content is not None:
         (broken / file).write_bytes(content if isinstance(content, bytes) else content.encode())
     assert len(load_curves(runs)) == 6
     named = [text for text in warnings() if text.startswith(f"left out, damaged: {broken} (")]
     assert len(named) == 1
+    assert file.partition(".")[0] in named[0].partition("(")[2]
     assert "\n" not in named[0]
     assert len(named[0]) < 500
+
+
+@pytest.mark.parametrize("file", DAMAGES)
+def test_a_folder_in_place_of_a_file_is_damage(runs, write_run, warnings, file):
+    broken = write_run(runs / "broken", "margin", 7, [0.1, 0.2, 0.3])
+    (broken / file).unlink(missing_ok=True)
+    (broken / file).mkdir()
+    assert len(load_curves(runs)) == 6
+    assert warnings()[0].startswith(f"left out, damaged: {broken} ({file}")
 
 
 def test_cycles_without_metrics_are_no_points(runs, write_run):
@@ -140,6 +151,21 @@ def test_an_extended_run_is_compared_as_far_as_the_others_go(runs, write_run, wa
 def test_the_extended_copy_of_a_run_is_the_one_that_counts(runs, write_run):
     write_run(runs / "a", "margin", 1, [0.9] * 4, (10, 20, 30, 40), num_cycles=3)
     assert load_curves(runs)[1].metrics["accuracy"].tolist() == [0.9] * 3
+
+
+def test_runs_on_other_data_are_no_pair(runs, warnings):
+    for folder in runs.iterdir():
+        facts = {"training data": f"split of seed {folder.name[-1]}", "test data": "x"}
+        if folder.name == "random1":
+            facts["training data"] = "replaced meanwhile"
+        if folder.name != "margin2":  # an older run, which has no such file
+            (folder / "stands_on.json").write_text(json.dumps(facts))
+    curves = by_strategy(load_curves(runs))
+    assert [one.seed for one, _ in pairs(curves["margin"], curves["random"])] == [0, 2]
+    assert warnings() == [
+        "not compared, made from other training data under one configuration and seed: "
+        f"{runs / 'margin1'} and {runs / 'random1'}"
+    ]
 
 
 @pytest.mark.parametrize("labels", [(10, 20), (10, 15, 20), (5, 10, 15, 20)])

@@ -138,9 +138,9 @@ def test_classes_of_a_map_differ_in_color_or_shape():
 
 
 def test_strategies_differ_in_color_or_line():
-    looks = looks_of([f"s{i}" for i in range(60)])
-    assert len({tuple(look.values()) for look in looks.values()}) == 60
-    assert GRAY not in {look["color"] for look in looks.values()}
+    looks = looks_of([*(f"s{i}" for i in range(60)), *(f"random a={i}" for i in range(9))])
+    assert len({tuple(look.values()) for look in looks.values()}) == 69
+    assert [name for name, look in looks.items() if look["color"] == GRAY] == [*looks][60:]
 
 
 @pytest.mark.parametrize("names", [["random"], ["random", "margin"], ["a", "random", "z"]])
@@ -218,6 +218,7 @@ def test_nasty_names_are_shown_as_they_are_in_every_table(curves_of):
 
 def test_nasty_names_are_shown_as_they_are_in_every_plot(curves_of, tmp_path):
     for i, figure in enumerate(figures(curves_of, NASTY, NASTY[4])):
+        figure.set_dpi(40)
         save(figure, tmp_path / f"{i}.png")
         for legend in legends(figure):
             assert len(legend.get_texts()) >= (len(NASTY) if i else 2)

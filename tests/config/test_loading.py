@@ -11,7 +11,8 @@ from dal_toolbox.config import check_extraction, load_features
 from dal_toolbox.config.loading import encoder_maker, in_keys
 from dal_toolbox.errors import UserError
 
-STRANGE = [0, -1, 2**70, 1.5, math.nan, True, None, "", "nonsense", [], ["x"], {}, {"a": 1}]
+STRANGE = [0, -1, 2**70, 1.5, math.nan, True, None, "", "nonsense", "x" * 5000, [], ["x"], {},
+           {"a": 1}]  # fmt: skip
 REFUSED = {  # what could only be a mistake
     "n_cpus": [-1, 1.5, math.nan, None, "nonsense", []],
     "random_seed": [-1, 2**70, 1.5, math.nan, None, "nonsense"],
@@ -83,11 +84,22 @@ def test_what_needs_no_data_is_looked_for_first(config, tmp_path):
     config["features"], config["dataset"] = "encoder", {"name": "never built"}
     for change, message in [
         ({}, "give encoder_checkpoint="),
-        ({"encoder_checkpoint": str(tmp_path / "x")}, "no encoder at"),
+        ({"encoder_checkpoint": str(tmp_path)}, "no encoder at .*encoder.safetensors is missing"),
         ({"encoder": {"name": "small", "checkpoint": "gone.pt"}}, "encoder.checkpoint=gone.pt: no"),
     ]:
         with pytest.raises(UserError, match=message):
             load_features({**config, **change})
+
+
+def test_places_of_weights_are_looked_for_first(config):
+    config["features"], config["dataset"] = "encoder", {"name": "never built"}
+    for value in [*STRANGE, "\0"]:
+        changes = [{"encoder_checkpoint": value}]
+        if value is not None:
+            changes.append({"encoder": {"name": "small", "checkpoint": value}})
+        for change in changes:
+            with pytest.raises(UserError, match=r"^(encoder[._]checkpoint=|give encoder_check)"):
+                load_features({**config, **change})
 
 
 def test_untrained_weights_come_from_the_seed(config):

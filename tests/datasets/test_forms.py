@@ -2,18 +2,21 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import unicodedata
 
+import numpy as np
 import pytest
 
-from dal_toolbox.datasets._form import Form, UnclearFolder, find_form
+from dal_toolbox.datasets._form import MAYBE_CLASSES, Form, UnclearFolder, find_form
 from dal_toolbox.datasets._index import SYSTEM_FOLDERS, survey
 from dal_toolbox.datasets._layout import FOREIGN, read_layout
 from dal_toolbox.datasets._roles import WORDS, split_of_name
 from dal_toolbox.datasets.folder import folder
 from dal_toolbox.datasets.split_files import BadSplitFile, split_lines
+from dal_toolbox.errors import UserError
 from dal_toolbox.io import write_text
 
 
@@ -44,6 +47,8 @@ SPELLINGS = [
     ("train", "test1"),
     ("train_images", "unlabelled"),
     ("trainset", "dev"),
+    ("training_set/training_set", "test_set/test_set"),
+    ("train/Train", "test"),
 ]
 
 
@@ -53,7 +58,7 @@ def test_spellings_of_split_folders(make, names, above):
     root = make(*(f"{above}{name}/{c}/{c}.jpg" for name in names for c in ("cat", "dog")))
     layout = read_layout(root)
     assert layout.classes == ("cat", "dog")
-    assert sizes(layout) == {"train": 2, split_of_name(names[1]): 2}
+    assert sizes(layout) == {"train": 2, split_of_name(names[1].split("/")[0]): 2}
     assert all(name.startswith(above) for name in layout.names)
 
 
@@ -65,6 +70,7 @@ UNCLEAR = {
     "train and another name": ["train/a/1.jpg", "holdout/a/1.jpg"],
     "a split twice": ["train/a/1.jpg", "val/a/1.jpg", "valid/a/2.jpg"],
     "names that contain splits": ["cifar_train/a/1.jpg", "cifar_test/a/1.jpg"],
+    "some names that contain splits": [f"seg_{s}/a/1.jpg" for s in ("train", "test", "pred")],
     "several datasets": ["one/train/a/1.jpg", "one/test/a/1.jpg", "two/a/1.jpg"],
     "splits below classes": [f"{c}/{s}/1.jpg" for c in "ab" for s in ("train", "test")],
 }
@@ -94,6 +100,17 @@ def test_classes_that_sound_like_splits(make, classes):
     assert read_layout(root).classes == classes
 
 
+def test_a_class_may_be_called_as_the_split_that_holds_it(make):
+    root = make("train/bus/1.jpg", "train/train/1.jpg", "test/train/1.jpg", "test/bus/1.jpg")
+    assert read_layout(root).classes == ("bus", "train")
+
+
+def test_twofold_folders_without_classes(make):
+    layout = read_layout(make("train/train/1.jpg", "train/train/2.jpg", "test1/test1/3.jpg"))
+    assert layout.classes == ()
+    assert sizes(layout) == {"train": 2, "test": 1}
+
+
 def test_every_word_is_a_split_beside_train_and_never_a_class(make):
     for split, words in WORDS.items():
         for word in words:
@@ -111,10 +128,14 @@ def test_unlabeled_beside_classes(make):
     assert (layout.targets[layout.splits["unlabeled"]] == -1).all()
 
 
-def test_one_class_below_one_folder_stays_one_class(make):
+def test_one_class_below_one_folder_stays_one_class(make, caplog):
     layout = read_layout(make("vehicles/bus/1.jpg", "vehicles/train/1.jpg", "vehicles/car/1.jpg"))
     assert layout.classes == ("vehicles",)
+    assert (
+        "'vehicles' is the only class; if the classes are the folders in it ('bus'" in caplog.text
+    )
     assert find_form(["", "vehicles/bus"]) == Form()
+    assert find_form(["/".join("a" * 2000)]) == Form()
 
 
 def test_folders_of_systems_are_never_classes(make, caplog):
@@ -124,6 +145,13 @@ def test_folders_of_systems_are_never_classes(make, caplog):
     assert layout.names == ["cat/1.jpg", "dog/1.jpg"]
     assert layout.classes == ("cat", "dog")
     assert "and 9 more (a folder of the operating system)" in layout.left_out[0]
+
+
+def test_runs_below_the_folder_are_no_data(make):
+    runs = ["output/config_resolved.yaml", "output/plots/pretraining.png", "output/map.png"]
+    layout = read_layout(make("1.jpg", "2.jpg", *runs))
+    assert (layout.names, layout.classes) == (["1.jpg", "2.jpg"], ())
+    assert layout.left_out == ("'output' (a run folder)",)
 
 
 def test_folders_beside_split_folders_are_named(make, caplog):
@@ -176,9 +204,20 @@ def test_split_files_that_contradict(make):
 
 
 def test_lists_that_are_not_read_are_named(make, caplog):
-    names = ["train.csv", "Test.tsv", "val.json", "train_labels.csv", "notes.txt", "classes.txt"]
+    names = [
+        "train.csv",
+        "Test.tsv",
+        "val.json",
+        "train_labels.csv",
+        "test_list.txt",
+        "notes.txt",
+        "classes.txt",
+    ]
     read_layout(make("cat/1.jpg", *names))
-    assert "not read: Test.tsv, train.csv, train_labels.csv, val.json; splits" in caplog.text
+    assert (
+        "not read: Test.tsv, test_list.txt, train.csv, train_labels.csv, val.json; splits"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize("links", [["a/x", "b/y"], ["l1", "l2", "a/l3", "b/l4"]])
@@ -320,3 +359,49 @@ def test_what_is_found_is_said_in_one_line(tmp_path, write_image, caplog):
         "1 other file, '@eaDir' (a folder of the operating system)"
     )
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+VOCABULARY = [
+    "train", "Train", "training", "test", "Test1", "val", "valid", "unlabeled", "cat", "dog", "bus",
+    "@eaDir", "__MACOSX", "my_train", "my_test", "images", "a b", "\u202ex", os.fsdecode(b"\xe4"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_any_tree_is_read_or_refused(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    read = 0
+    for number in range(40):
+        root = tmp_path / str(number)
+        words = rng.choice(VOCABULARY, rng.integers(1, 6), replace=False).tolist()
+        for _ in range(rng.integers(1, 12)):
+            place = root.joinpath(*rng.choice(words, rng.integers(0, 4)).tolist())
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{rng.integers(5)}{rng.choice(['.jpg', '.jpg', '.heic', '.txt'])}").touch()
+        if rng.random() < 0.3:
+            (place / "link").symlink_to(root)
+        try:
+            layout = read_layout(root)
+        except UserError as error:
+            assert str(error).isprintable()
+            continue
+        read += 1
+        _check_layout(root, layout)
+    assert read > 10
+
+
+def _check_layout(root, layout):
+    rows = np.concatenate(list(layout.splits.values()))
+    assert sorted(rows) == list(range(len(layout.names)))
+    assert len(set(layout.names)) == len(layout.names)
+    assert layout.targets.max() < max(len(layout.classes), 1)
+    assert not {name.lower() for name in layout.classes} & SYSTEM_FOLDERS
+    for name, target in zip(layout.names, layout.targets, strict=True):
+        top, *deeper = name.split("/")[:-1] or [""]
+        if target >= 0 and layout.classes[target] == top != "".join(deeper[:1]):
+            assert split_of_name(top) is None or top.lower() in MAYBE_CLASSES
+    seen = sum(map(len, survey(root).images.values()))
+    left_out = sum(
+        int(text.split()[0]) for text in layout.left_out if re.match(r"\d+ image.? (b|in no)", text)
+    )
+    assert len(layout.names) + left_out == seen

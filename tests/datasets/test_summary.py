@@ -57,10 +57,7 @@ def test_one_line():
         ),
         (
             {"train": [0, 0], "classes": "a"},
-            [
-                "all images are of one class, 'a'; give that folder itself if the folders in it "
-                "are the classes"
-            ],
+            ["all images are of one class, 'a'"],
         ),
         ({"train": [1, 1, 2, 2], "classes": "abc"}, ["no image at all: 1 class, 'a'"]),
         ({"train": [0, 0, 1], "classes": "ab"}, ["one image only: 1 class, 'b'"]),

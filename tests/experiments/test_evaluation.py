@@ -74,7 +74,7 @@ def test_features_from_elsewhere_need_no_images(run_main, tmp_path):
         (("features=raw", "classes=[eleven]"), "no class 'eleven'"),
         (("features=raw", "images_per_class=[900]"), "900 images of each class"),
         ((), "give encoder_checkpoint=<run folder"),
-        (("encoder_checkpoint=nowhere",), "no encoder at nowhere"),
+        (("encoder_checkpoint=nowhere",), "encoder_checkpoint=nowhere: no such file or folder"),
         (
             ("encoder=small", "encoder.checkpoint=nowhere.pth"),
             "encoder.checkpoint=nowhere.pth: no such",
@@ -103,7 +103,8 @@ def test_features_with_holes_are_named_and_left_out_on_request(run_main, tmp_pat
     run_main("evaluation", *options, "features_on_error=skip", f"output_dir={tmp_path / 'b'}")
     (row,) = results(tmp_path / "b")["rows"]
     assert row["accuracy"] > 0.9
-    assert row["num_labeled"] == 40
+    assert row["num_labeled"] == 40  # of the third without a label, row 5 is one
+    assert results(tmp_path / "b")["classes"] == ["5", "1000000000"]
 
 
 def test_nothing_to_measure_with(run_main, tmp_path):

@@ -16,6 +16,7 @@ from dal_toolbox.ssl.callbacks import (
     ValidationLoss,
 )
 from dal_toolbox.ssl.callbacks.collapse import projection_std
+from dal_toolbox.ssl.callbacks.report import Report
 from dal_toolbox.ssl.evaluation import EvaluationPlan
 
 
@@ -284,3 +285,54 @@ def test_shares_of_time(train):
         assert 0 < row["augmentation"] < 1
         assert 0 < row["data_wait"] < 1
         assert row["augmentation"] + row["data_wait"] < 1
+
+
+class Watched(L.Callback):
+    """Reads the progress bar after every batch and every epoch."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        report = next(part for part in trainer.callbacks if isinstance(part, Report))
+        if hasattr(report, "_bar"):
+            task = report._bar.tasks[report._task]
+            self.seen.append((task.description, task.completed, task.total))
+
+
+def test_the_bar_counts_epochs_as_its_title_says(train, interrupted):
+    interrupted(1)
+    watched = Watched()
+    train(callbacks=[watched])  # called before the bar moves: two batches an epoch
+    assert {title for title, _, _ in watched.seen} == {"pretraining, epochs"}
+    assert [done for _, done, _ in watched.seen] == [1, 1.5, 2, 2.5]
+    assert {total for _, _, total in watched.seen} == {3}
+
+
+def test_without_labels_and_without_splits_nothing_is_measured(bundle, mild, few, replace, train):
+    alone = replace(bundle, train=few, val=None, test=None)
+    plan = plan_evaluation(alone, augment=mild, linear={})
+    assert (plan.callbacks, plan.monitor, plan.labels_used) == ([], None, None)
+    assert train(callbacks=plan.callbacks, monitor=plan.monitor).best_epoch == 3
+    with pytest.raises(UserError, match="no validation split; set one apart"):
+        plan_evaluation(alone, augment=mild, monitor="val/loss")
+
+
+def test_labels_without_test_split_are_no_evaluation(bundle, mild, replace):
+    assert plan_evaluation(replace(bundle, val=None, test=None), augment=mild).callbacks == []
+
+
+@pytest.mark.parametrize(
+    "monitor, labels_used",
+    [
+        ("auto", "k-NN accuracy on the labels of 1,150 training and 288 validation images"),
+        ("val/knn_accuracy", "k-NN accuracy on the labels of 1,150 training and 288 validation images"),
+        ("val/linear_accuracy", "linear accuracy on the labels of 1,150 training and 288 validation images"),
+        ("val/loss", None),
+        ("val/contrastive_top1", None),
+        ("none", None),
+    ],
+)  # fmt: skip
+def test_labels_that_choose_a_checkpoint_are_counted(bundle, mild, monitor, labels_used):
+    plan = plan_evaluation(bundle, augment=mild, linear={}, monitor=monitor)
+    assert plan.labels_used == labels_used

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
+from safetensors.torch import load_file
 
 from dal_toolbox.config.parts import CONFIGS, GROUPS, mirror, plain
 from dal_toolbox.encoders import load_encoder
@@ -261,3 +263,39 @@ def test_a_failed_export_costs_nothing(run, monkeypatch, ssl_main):
     folder = run("export.types=[torchscript]")  # finished earlier
     assert json.loads((folder / "results.json").read_text())["export"] is None
     assert (folder / "encoder.safetensors").is_file()
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_run_cannot_be_made_longer_but_continued_by_another(run, tmp_path, done):
+    folder = run("model.n_epochs=2")
+    weights = folder
+    if not done:  # interrupted
+        weights = folder / "checkpoints" / "last.ckpt"
+        (folder / "encoder.safetensors").unlink()
+        (folder / "results.json").unlink()
+    with pytest.raises(UserError, match="cannot be made longer or shorter") as error:
+        run("model.n_epochs=3")
+    line = str(error.value)
+    assert line.startswith(f"model.n_epochs=3: {folder} holds a run of 2 epochs")
+    assert line.endswith(f"encoder.checkpoint={weights}")
+    other = run(f"encoder.checkpoint={weights}", folder="other")
+    assert load_encoder(other)[1]["started_from"]["file"] == str(weights)
+    with pytest.raises(UserError, match="another config"):  # another difference is another matter
+        run("model.n_epochs=3", "model.temperature=0.2")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "model: 3", "{", "a: b: c"])
+def test_a_damaged_config_of_a_run_is_left_to_the_run_folder(
+    ssl_main, config_of, tmp_path, content
+):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config_resolved.yaml").write_text(content)
+    ssl_main.parts.refuse_other_length(config_of(), tmp_path)
+
+
+def test_all_weights_come_from_the_seed(run):
+    """Whatever was drawn before, in the same process."""
+    one = load_file(run("model.n_epochs=1", folder="one") / "encoder.safetensors")
+    torch.rand(3)
+    two = load_file(run("model.n_epochs=1", folder="two") / "encoder.safetensors")
+    assert all(torch.equal(one[name], two[name]) for name in one)

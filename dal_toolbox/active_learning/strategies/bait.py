@@ -13,6 +13,8 @@ from dal_toolbox.active_learning.strategies._fisher_pool import forward_backward
 from dal_toolbox.active_learning.strategies._pool import check_limit, restricted
 from dal_toolbox.active_learning.strategies._predictions import logit_blocks
 from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
     STRATEGIES,
     QueryStrategy,
     check_size,
@@ -50,6 +52,8 @@ class Bait(QueryStrategy):
         max_items: Candidates to choose from, drawn at random where there are more; the log says so.
             None: all of them, of ``top_c`` at most 50,000.
     """
+
+    needs = FEATURES | PREDICTIONS
 
     def __init__(
         self,

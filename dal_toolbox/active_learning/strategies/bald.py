@@ -12,7 +12,7 @@ from torch import Tensor
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._predictions import blocks, posterior_rows
 from dal_toolbox.active_learning.strategies._screening import ScreenedPredictions
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, ScoreStrategy
+from dal_toolbox.active_learning.strategies.base import POSTERIOR, STRATEGIES, ScoreStrategy
 
 DECIMALS = 12  # of a score in nats: beyond is rounding error, and no reason to break a tie
 
@@ -25,6 +25,8 @@ class BALD(ScreenedPredictions):
     https://arxiv.org/abs/1703.02910. Ties are broken by the rng. Scores are float32 at first, and
     float64 where they decide a pick.
     """
+
+    needs = POSTERIOR
 
     def blocks(self, context: QueryContext) -> Iterator[Tensor]:
         return sample_blocks(context)
@@ -43,6 +45,8 @@ class VariationRatio(ScoreStrategy):
     Freeman, 1965; Gal et al., 2017, https://arxiv.org/abs/1703.02910. There are at most M
     different scores; ties are broken by the rng.
     """
+
+    needs = POSTERIOR
 
     def score(self, context: QueryContext) -> Tensor:
         scores = [context.features.new_empty(0, dtype=torch.float64)]

@@ -14,6 +14,7 @@ from dal_toolbox.active_learning.strategies._predictions import block_of, blocks
 from dal_toolbox.active_learning.strategies._screening import error, in_cache
 from dal_toolbox.active_learning.strategies.bald import BALD, entropy, rough_information
 from dal_toolbox.active_learning.strategies.base import (
+    POSTERIOR,
     STRATEGIES,
     QueryStrategy,
     check_size,
@@ -53,6 +54,8 @@ class BatchBALD(QueryStrategy):
         max_configurations: Bound of the joint labels of the batch and one more item.
         max_items: Unlabeled items to choose from; none: all.
     """
+
+    needs = POSTERIOR
 
     def __init__(self, *, max_configurations: int = 10_000, max_items: int | None = 50_000) -> None:
         if max_configurations < 1:

@@ -13,7 +13,7 @@ from dal_toolbox.active_learning.context import QueryContext, rows_at
 from dal_toolbox.active_learning.strategies._pool import rows_of
 from dal_toolbox.active_learning.strategies._predictions import fitted, logit_blocks
 from dal_toolbox.active_learning.strategies._screening import UNIT, ScreenedStrategy
-from dal_toolbox.active_learning.strategies.base import STRATEGIES
+from dal_toolbox.active_learning.strategies.base import FEATURES, PREDICTIONS, STRATEGIES
 from dal_toolbox.neighbors import knn
 
 DECIMALS = 12  # of a score: equal predictions get equal scores, whatever the order of a sum
@@ -60,6 +60,8 @@ class CAL(ScreenedStrategy[Compared]):
     Args:
         num_neighbors: Number of labeled neighbors, k.
     """
+
+    needs = FEATURES | PREDICTIONS
 
     def __init__(self, *, num_neighbors: int = 10) -> None:
         if num_neighbors < 1:

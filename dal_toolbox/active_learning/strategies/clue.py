@@ -7,7 +7,14 @@ from torch import Tensor
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._cluster_pick import cluster_pick
 from dal_toolbox.active_learning.strategies._predictions import reduce_logits
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
+from dal_toolbox.arguments import positive
 from dal_toolbox.progress import log
 
 ENTRIES = 2**17  # of a block of logits
@@ -31,9 +38,11 @@ class CLUE(QueryStrategy):
             classes are many.
     """
 
+    needs = FEATURES | PREDICTIONS
+    starts_cold = True  # all items weigh the same
+
     def __init__(self, *, temperature: float = 1.0) -> None:
-        if temperature <= 0:
-            raise ValueError(f"temperature={temperature}: it must be positive")
+        positive(temperature=temperature)
         self.temperature = temperature
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:

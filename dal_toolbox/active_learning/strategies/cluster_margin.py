@@ -12,6 +12,8 @@ from dal_toolbox.active_learning.strategies._cluster_pick import cluster, take_t
 from dal_toolbox.active_learning.strategies._pool import rows_of
 from dal_toolbox.active_learning.strategies._predictions import reduce_logits
 from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
     STRATEGIES,
     QueryStrategy,
     check_size,
@@ -40,6 +42,8 @@ class ClusterMargin(QueryStrategy):
         cluster_size: Mean number of items in a cluster.
         max_exact: Number of items up to which one tree is grown over all.
     """
+
+    needs = FEATURES | PREDICTIONS
 
     def __init__(
         self, *, margin_factor: int = 10, cluster_size: int = 10, max_exact: int = 2048

@@ -5,7 +5,12 @@ import torch
 
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._kcenter import kcenter_greedy
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 
 
 @STRATEGIES.register("coreset")
@@ -20,6 +25,8 @@ class CoreSet(QueryStrategy):
     those it has met is not below that of the picks. At most O(N(L + n)d) with L labeled items, a
     fifth of that is usual; O(N) memory beside the features, which may be memory-mapped.
     """
+
+    needs = FEATURES
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)

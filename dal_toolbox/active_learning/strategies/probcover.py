@@ -15,7 +15,12 @@ from dal_toolbox.active_learning.strategies._pool import (
     unit_rows,
 )
 from dal_toolbox.active_learning.strategies._purity import pure_radius
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 from dal_toolbox.progress import log
 
 
@@ -38,6 +43,8 @@ class ProbCover(QueryStrategy):
         purity: Share of pure balls, in (0, 1].
         max_items: Unlabeled items to cover and to choose from; none: all.
     """
+
+    needs = FEATURES
 
     def __init__(
         self,

@@ -5,7 +5,14 @@ from typing import Any
 import numpy as np
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._bases import build_base, build_bases, query_part
+from dal_toolbox.active_learning.strategies._bases import (
+    build_base,
+    build_bases,
+    check_options,
+    needs_of,
+    query_part,
+)
+from dal_toolbox.active_learning.strategies._pool import check_count
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.progress import log
 
@@ -51,14 +58,22 @@ class Refine(QueryStrategy):
         self.strategies = strategies
         self.final = final
         self.options = options
-        of_members = dict(options or {})
-        self._final = build_base(final, of_members.pop(final, None), "refine")
+        of_members = dict(check_options(options, "options") or {})
+        self._final = build_base(
+            final, of_members.pop(final, None), "refine", key="final", options_key="options"
+        )
         self._members = build_bases(strategies, of_members, "refine")
+        self.needs = needs_of([*self._members.values(), self._final])
+        check_count(num_levels=num_levels, num_batches=num_batches)
         self.num_levels = num_levels
         self.num_batches = num_batches
         self.first_subset = first_subset
         self.alpha = alpha
         self.max_candidates = max_candidates
+
+    @property
+    def starts_cold(self) -> bool:
+        return all(member.starts_cold for member in [*self._members.values(), self._final])
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)

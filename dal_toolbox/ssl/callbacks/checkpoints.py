@@ -182,8 +182,8 @@ class Checkpoints(Checkpoint):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Says how the run goes on."""
-        if self.last.is_file():
+        """Says how the run goes on, where that needs no change of the command."""
+        if self.last.is_file() and not isinstance(exception, UserError):
             log.warning("stopped; the same command continues from %s", self.last)
 
     def state_dict(self) -> dict[str, Any]:
