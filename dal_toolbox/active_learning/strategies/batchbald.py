@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._pool import check_limit, restricted
+from dal_toolbox.active_learning.strategies._pool import restricted
 from dal_toolbox.active_learning.strategies._predictions import block_of, blocks, posterior_rows
 from dal_toolbox.active_learning.strategies._screening import error, in_cache
 from dal_toolbox.active_learning.strategies.bald import BALD, entropy, rough_information
@@ -57,7 +57,8 @@ class BatchBALD(QueryStrategy):
 
     def __init__(self, *, max_configurations: int = 10_000, max_items: int | None = 50_000) -> None:
         at_least(1, max_configurations=max_configurations)
-        check_limit("max_items", max_items)
+        if max_items is not None:
+            at_least(1, max_items=max_items)
         self.max_configurations = max_configurations
         self.max_items = max_items
 

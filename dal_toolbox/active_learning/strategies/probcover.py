@@ -13,7 +13,7 @@ from dal_toolbox.active_learning.strategies._pool import (
     rows_of,
     unit_rows,
 )
-from dal_toolbox.active_learning.strategies._purity import pure_radius
+from dal_toolbox.active_learning.strategies._purity import WIDEST, pure_radius
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.arguments import at_least, between, positive
 from dal_toolbox.progress import log
@@ -70,6 +70,7 @@ class ProbCover(QueryStrategy):
             items = np.arange(len(context.features))
         x = unit_rows(context, items)
         delta = self.delta or find_radius(context, x, self.purity, "probcover")
+        delta = min(delta, 2 * WIDEST)  # as good as any larger one, and its square is finite
         labeled = rows_of(context, np.searchsorted(items, context.labeled))
         balls = Balls(x, delta, search_bytes(context))
         covered = torch.zeros(len(x), dtype=torch.bool, device=x.device)

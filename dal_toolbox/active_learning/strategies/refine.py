@@ -1,5 +1,6 @@
 """REFINE (Huseljic et al., 2025, https://arxiv.org/abs/2511.22344)."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,7 @@ class Refine(QueryStrategy):
         )
         positive(alpha=alpha)
         between(0, 1, alpha=alpha)
+        _check_types(strategies, final, options)
         self.strategies = strategies
         self.final = final
         self.options = options
@@ -105,3 +107,13 @@ class Refine(QueryStrategy):
                 subset = context.rng.choice(candidates, size, replace=False)
                 batches.append(query_part(member, context, subset, n))
         return batches
+
+
+def _check_types(strategies: Any, final: Any, options: Any) -> None:
+    """Raises ValueError for what cannot be names of strategies and their options."""
+    if isinstance(strategies, str) or not isinstance(strategies, Sequence):
+        raise ValueError(f"strategies={strategies!r}: must be a list of names of strategies")
+    if not isinstance(final, str):
+        raise ValueError(f"final={final!r}: must be the name of a strategy")
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(f"options={options!r}: must map names of strategies to hyperparameters")

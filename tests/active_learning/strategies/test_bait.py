@@ -180,6 +180,11 @@ def test_duplicates_go_to_the_lowest_index():
     assert STRATEGIES.build("bait", oversample=1).query(context, 5).tolist() == [0, 1, 2, 5, 6]
 
 
+@pytest.mark.parametrize("option", ["oversample", "ridge"])
+def test_huge_numbers_are_numbers(option):
+    assert len(set(STRATEGIES.build("bait", **{option: 1e308}).query(context_of(), 7))) == 7
+
+
 def test_top_c_of_many_candidates_draws_some_and_says_so(caplog):
     strategy = STRATEGIES.build("bait", expectation="top_c", max_items=20)
     with caplog.at_level(logging.INFO, logger="dal_toolbox"):

@@ -132,9 +132,10 @@ def test_refine_names_the_published_members_it_lacks(caplog):
 
 @pytest.mark.parametrize(
     "wrong", [{"num_levels": 0}, {"num_batches": -1}, {"first_subset": 0}, {"max_candidates": 0},
-              {"alpha": 0.0}, {"alpha": float("nan")}, {"alpha": 1.5}],
+              {"alpha": 0.0}, {"alpha": float("nan")}, {"alpha": 1.5}, {"strategies": "margin"},
+              {"strategies": 3}, {"final": None}, {"options": [1]}],
 )  # fmt: skip
-def test_impossible_sizes_of_refine_are_refused(wrong):
+def test_impossible_arguments_of_refine_are_refused(wrong):
     (name,) = wrong
     with pytest.raises(ValueError, match=f"^{name}="):
         STRATEGIES.build("refine", **wrong)

@@ -76,6 +76,13 @@ def test_default_radius_is_logged_and_can_be_repeated(caplog):
     assert picks.tolist() == again.tolist()
 
 
+@pytest.mark.parametrize("delta", [3, 10**12, 1e308])
+def test_a_huge_ball_holds_everything(delta):
+    context = Situation(blobs(60)[0]).context(PosteriorClassifier)
+    expected = ProbCover(delta=2.1).query(context, 5)
+    assert ProbCover(delta=delta).query(context, 5).tolist() == expected.tolist()
+
+
 def test_default_balls_hold_more_than_their_center():
     """At the published purity a third of the balls of digits are of one item."""
     x = F.normalize(torch.from_numpy(load_digits().data[:600] / 16).float(), dim=1)
