@@ -20,6 +20,7 @@ from dal_toolbox.active_learning.strategies.base import (
     check_size,
     random_query,
 )
+from dal_toolbox.arguments import at_least
 from dal_toolbox.progress import log
 from dal_toolbox.seeding import draw_seed
 
@@ -58,8 +59,7 @@ class BatchBALD(QueryStrategy):
     needs = POSTERIOR
 
     def __init__(self, *, max_configurations: int = 10_000, max_items: int | None = 50_000) -> None:
-        if max_configurations < 1:
-            raise ValueError(f"max_configurations={max_configurations}: at least one is needed")
+        at_least(1, max_configurations=max_configurations)
         check_limit("max_items", max_items)
         self.max_configurations = max_configurations
         self.max_items = max_items
