@@ -106,7 +106,7 @@ def _check_sizes(size: int, num_initial: int, query_size: int, num_cycles: int) 
     if not 1 <= num_initial <= size:
         raise UserError(
             f"num_initial={num_initial} of a pool of {size}: at least 1 and at most all items "
-            f"(initial=none lets the strategy choose them)"
+            f"(they may be chosen by the strategy itself)"
         )
     if query_size < 1 or num_cycles < 0:
         raise UserError(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dal_toolbox.analysis.plots import save
+from dal_toolbox.analysis.figures import save
 
 COLUMNS = 10
 
@@ -22,7 +22,7 @@ def write_sheet(images: Tensor, names: Sequence[str], path: Path) -> None:
 
     rows = -(-len(images) // COLUMNS)
     figure = Figure(figsize=(1.3 * COLUMNS, 1.5 * rows), dpi=100, layout="constrained")
-    panels = figure.subplots(rows, COLUMNS, squeeze=False).flat
+    panels = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
     for panel in panels:
         panel.axis("off")
     pixels = images.permute(0, 2, 3, 1).squeeze(-1).numpy()

@@ -6,9 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dal_toolbox.arguments import at_least, between, one_of, positive
 from dal_toolbox.augment.parameters import Distribution
 from dal_toolbox.augment.pipeline import augment, per_channel
-from dal_toolbox.augment.view import AugmentationError, View
+from dal_toolbox.augment.view import LARGEST, View
 
 CHUNK_BYTES = {"cpu": 8 * 2**20}  # a part and what is computed from it stay within the cache
 CHUNK_BYTES_ELSEWHERE = 512 * 2**20
@@ -34,7 +35,7 @@ class BatchAugment(nn.Module):
             elsewhere.
 
     Raises:
-        AugmentationError: The views are fewer than 1, or smaller than the kernel of the blur.
+        ValueError: An argument is out of its range, or the kernel of the blur exceeds the views.
     """
 
     mean: Tensor
@@ -53,7 +54,16 @@ class BatchAugment(nn.Module):
         chunk_bytes: int | None = None,
     ) -> None:
         super().__init__()
+        at_least(1, size=size)
         _check_views(views, size)
+        _check_statistics(mean, std)
+        one_of(["bilinear", "bicubic"], interpolation=interpolation)
+        if chunk_bytes is not None:
+            at_least(1, chunk_bytes=chunk_bytes)
+        if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            raise ValueError(f"dtype={dtype!r}: must be a floating-point type of torch")
+        if not isinstance(memory_format, torch.memory_format):
+            raise ValueError(f"memory_format={memory_format!r}: must be a memory format of torch")
         self.size = size
         self.views = tuple(views)
         self.interpolation = interpolation
@@ -114,16 +124,27 @@ class BatchAugment(nn.Module):
 
 
 def _check_views(views: Sequence[View], size: int) -> None:
-    if len(views) < 1 or size < 1:
-        raise AugmentationError(
-            f"{len(views)} views of {size} pixels of an augmentation: give at least 1 of both"
-        )
+    given = list(views) if isinstance(views, Sequence) else []
+    if not given or not all(isinstance(view, View) for view in given):
+        raise ValueError(f"views={views!r}: must be at least one View")
     for view in views:
         if view.blur > 0 and max(view.kernel) // 2 >= size:
-            raise AugmentationError(
-                f"kernel_size={view.kernel_size} of an augmentation: give at most {2 * size - 1} "
-                f"for views of {size} pixels"
+            raise ValueError(
+                f"kernel_size={view.kernel_size}: must be at most {2 * size - 1} for views of "
+                f"{size} pixels"
             )
+
+
+def _check_statistics(mean: Sequence[float], std: Sequence[float]) -> None:
+    for name, values in (("mean", mean), ("std", std)):
+        if not isinstance(values, Sequence) or len(values) not in (1, 3):
+            raise ValueError(f"{name}={values!r}: must be one number a channel, 1 or 3")
+    if len(mean) != len(std):
+        raise ValueError(f"mean={mean!r}: must be as long as std={std!r}")
+    for value in mean:
+        between(-LARGEST, LARGEST, mean=value)
+    for value in std:
+        positive(std=value)
 
 
 def _check_images(images: Tensor, channels: int) -> None:

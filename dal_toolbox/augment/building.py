@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from dal_toolbox.arguments import at_least, between
 from dal_toolbox.augment.batch import BatchAugment
-from dal_toolbox.augment.view import AugmentationError, View
+from dal_toolbox.augment.view import View
 
 FIELDS = tuple(field.name for field in fields(View))
 NUMBERS = ("flip", "jitter", "grayscale", "blur", "solarize", "threshold")  # fields of one number
 OPTIONS = ("interpolation", "memory_format", "dtype", "chunk_bytes")  # of BatchAugment
+MOST_VIEWS = 100
 
 
 def build(
@@ -27,13 +29,14 @@ def build(
         **parameters: A value for all views, or a list with one value for each view.
 
     Raises:
-        AugmentationError: A name is unknown, or the values are not one for each view.
+        ValueError: A name is unknown, or the values are not one for each view.
     """
-    unknown = [name for name in changes if name not in FIELDS + OPTIONS]
-    if unknown:
-        raise AugmentationError(
-            f"unknown parameter '{unknown[0]}' of an augmentation. Known: {', '.join(FIELDS)}"
-        )
+    at_least(1, num_views=num_views)
+    between(1, MOST_VIEWS, num_views=num_views)
+    for name, value in changes.items():
+        if name not in FIELDS + OPTIONS:
+            known = ", ".join(FIELDS)
+            raise ValueError(f"{name}={value!r}: no parameter of an augmentation. Known: {known}")
     options = {name: value for name, value in changes.items() if name in OPTIONS}
     values = {**parameters, **{name: changes[name] for name in changes if name in FIELDS}}
     columns = {name: _per_view(name, value, num_views) for name, value in values.items()}
@@ -50,9 +53,8 @@ def _per_view(name: str, value: Any, num_views: int) -> list[Any]:
     if name not in NUMBERS and not any(isinstance(each, Sequence) for each in value):
         return [tuple(value)] * num_views
     if len(value) != num_views:
-        raise AugmentationError(
-            f"{name}={list(value)} of an augmentation: give one value, or one for each of "
-            f"{num_views} views"
+        raise ValueError(
+            f"{name}={value!r}: must be one value, or one for each of {num_views} views"
         )
     return [tuple(each) if isinstance(each, Sequence) else each for each in value]
 
@@ -61,10 +63,7 @@ def jitter(
     strength: float, brightness: float, contrast: float, saturation: float, hue: float
 ) -> dict[str, float]:
     """Color jitter of some strength, applied with probability 0.8 as in SimCLR."""
-    if not 0 <= strength <= 0.5 / max(hue, 0.1):
-        raise AugmentationError(
-            f"strength={strength} of an augmentation: give a number from 0 to {0.5 / max(hue, 0.1):g}"
-        )
+    between(0, 0.5 / max(hue, 0.1), strength=strength)  # a hue turns by half a circle at most
     return {
         "brightness": strength * brightness,
         "contrast": strength * contrast,

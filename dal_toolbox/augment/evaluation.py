@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dal_toolbox.arguments import at_least, between, positive
 from dal_toolbox.augment.pipeline import per_channel, to_float
 from dal_toolbox.augment.separable import resize_weights, separable
 
@@ -36,8 +37,9 @@ class EvalTransform(nn.Module):
         self, size: int, mean: Sequence[float], std: Sequence[float], *, crop: float = CROP
     ) -> None:
         super().__init__()
-        if not 0 < crop <= 1:
-            raise ValueError(f"crop={crop}; wanted a share in (0, 1]")
+        at_least(1, size=size)
+        positive(crop=crop)
+        between(0, 1, crop=crop)
         self.size = size
         self.crop = float(crop)
         self.key = (

@@ -81,7 +81,7 @@ def integer(uniforms: Tensor, highest: Tensor) -> Tensor:
 def _central_boxes(height: int, width: int, ratio: Tensor) -> Tensor:
     """The largest central boxes whose aspect is within ``ratio``. Shape: (..., 4)."""
     least, greatest = ratio.unbind(-1)
-    box_height = (width / least).round_().clamp_(max=height)
-    box_width = (height * greatest).round_().clamp_(max=width)
+    box_height = (width / least).round_().clamp_(1, height)
+    box_width = (height * greatest).round_().clamp_(1, width)
     top, left = ((height - box_height) / 2).floor_(), ((width - box_width) / 2).floor_()
     return torch.stack([top, left, box_height, box_width], dim=-1)

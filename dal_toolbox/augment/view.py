@@ -3,16 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
-from dal_toolbox.errors import UserError
+from dal_toolbox.arguments import between, non_negative
 
 Range = tuple[float, float]
 SMALLEST = 1e-6  # stands for "more than 0"
-
-
-class AugmentationError(UserError, ValueError):
-    """A parameter of an augmentation that is not allowed."""
+LARGEST = 1e6  # stands for "as large as you like": beyond it float32 overflows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +33,7 @@ class View:
         threshold: Least value that is inverted, in [0, 1]. The default is torchvision's 128.
 
     Raises:
-        AugmentationError: A value is out of its range.
+        ValueError: A value is out of its range.
     """
 
     scale: Range = (0.08, 1.0)
@@ -56,7 +53,7 @@ class View:
 
     def __post_init__(self) -> None:
         for name in ("flip", "jitter", "grayscale", "blur", "solarize", "threshold"):
-            _check_number(name, getattr(self, name))
+            between(0, 1, **{name: getattr(self, name)})
         _check_range("scale", self.scale, self.scale, least=SMALLEST, most=1)
         _check_range("ratio", self.ratio, self.ratio, least=SMALLEST)
         _check_range("sigma", self.sigma, self.sigma, least=SMALLEST)
@@ -88,18 +85,14 @@ class View:
         return (self.kernel_size,) * 2 if isinstance(self.kernel_size, int) else self.kernel_size
 
 
-def _check_number(name: str, value: object) -> None:
-    if not (isinstance(value, int | float) and 0 <= value <= 1):
-        raise AugmentationError(f"{name}={value} of an augmentation: give a number from 0 to 1")
-
-
 def _check_range(
-    name: str, value: object, range_: object, least: float = 0.0, most: float = math.inf
+    name: str, value: object, range_: object, least: float = 0.0, most: float = LARGEST
 ) -> None:
+    if range_ is not value and not isinstance(value, Sequence):  # one number, such as brightness
+        non_negative(**{name: value})
     if not (_is_range(range_) and least <= range_[0] and range_[1] <= most):
-        raise AugmentationError(
-            f"{name}={value} of an augmentation: give an increasing range within "
-            f"[{least:g}, {most:g}]"
+        raise ValueError(
+            f"{name}={value!r}: must be an increasing range within [{least:g}, {most:g}]"
         )
 
 
@@ -107,13 +100,17 @@ def _is_range(value: object) -> TypeGuard[Range]:
     return (
         isinstance(value, Sequence)
         and len(value) == 2
-        and all(isinstance(bound, int | float) for bound in value)
+        and all(_is_number(bound) for bound in value)
         and value[0] <= value[1]
     )
 
 
-def _check_kernel(kernel: Sequence[int], value: object) -> None:
-    if len(kernel) != 2 or any(size < 1 or size % 2 == 0 for size in kernel):
-        raise AugmentationError(
-            f"kernel_size={value} of an augmentation: give one or two odd numbers of pixels"
-        )
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_kernel(kernel: object, value: object) -> None:
+    sizes = list(kernel) if isinstance(kernel, Sequence) else []
+    odd = all(type(size) is int and size > 0 and size % 2 for size in sizes)
+    if len(sizes) != 2 or not odd:
+        raise ValueError(f"kernel_size={value!r}: must be one or two odd numbers of pixels")

@@ -3,14 +3,14 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dal_toolbox.arguments import at_least, one_of
+from dal_toolbox.arguments import at_least, between, one_of
 from dal_toolbox.config.parts import build
 from dal_toolbox.datasets import DATASETS, DatasetBundle
 from dal_toolbox.datasets.selection import select_classes
@@ -28,6 +28,7 @@ from dal_toolbox.progress import log
 from dal_toolbox.seeding import seed_everything
 
 EncoderMaker = Callable[[DatasetBundle], tuple[Encoder, Mapping[str, Any]]]
+LARGEST_SEED = 2**63 - 1  # that torch takes
 OF_ENCODER = ("encoder", "untrained")  # features that need one
 # Parameters of the parts below, and the keys that give them.
 KEYS = {
@@ -45,6 +46,7 @@ def check_extraction(config: Mapping[str, Any]) -> None:
     """
     with in_keys():
         at_least(0, random_seed=config["random_seed"])
+        between(0, LARGEST_SEED, random_seed=config["random_seed"])
         device = device_of(config["accelerator"])
         check_options(config["batch_size"], num_workers(config), device, config["precision"])
         one_of(DTYPES, dtype=config["dtype"])
@@ -101,7 +103,7 @@ def encoder_maker(config: Mapping[str, Any]) -> EncoderMaker:
     """
     checkpoint, node = config["encoder_checkpoint"], config.get("encoder")
     if checkpoint is not None and node is None:
-        loaded = load_encoder(Path(checkpoint))
+        loaded = load_encoder(_path("encoder_checkpoint", checkpoint))
         return lambda bundle: loaded
     if checkpoint is not None or node is None:
         raise UserError(
@@ -109,10 +111,17 @@ def encoder_maker(config: Mapping[str, Any]) -> EncoderMaker:
             "encoder=<name> with encoder.pretrained=true or encoder.checkpoint=<file>, or "
             "features=raw to learn from pixels"
         )
-    weights = node.get("checkpoint")
-    if weights is not None and not Path(weights).exists():
-        raise UserError(f"encoder.checkpoint={weights}: no such file")
+    if node.get("checkpoint") is not None:
+        _path("encoder.checkpoint", node["checkpoint"])
     return partial(_create_encoder, node, config["random_seed"])
+
+
+def _path(key: str, value: Any) -> Path:
+    """A file or folder that is there."""
+    with suppress(OSError):  # a name that is too long, for example
+        if isinstance(value, str) and value and Path(value).exists():
+            return Path(value)
+    raise UserError(f"{key}={value}: no such file or folder")
 
 
 def _create_encoder(
@@ -127,14 +136,28 @@ def _create_encoder(
     return encoder.eval(), {"mean": mean, "std": std}
 
 
-def load_features(config: Mapping[str, Any]) -> DatasetFeatures:
-    """Features of train and test: of the encoder through the store, of pixels, or from files."""
+def load_features(
+    config: Mapping[str, Any], check: Callable[[DatasetBundle], None] | None = None
+) -> DatasetFeatures:
+    """Features of train and test: of the encoder through the store, of pixels, or from files.
+
+    Args:
+        config: The config of the main.
+        check: Is called with the dataset before features are extracted.
+    """
     check_extraction(config)
     source = config["features"]
+
+    def make_bundle() -> DatasetBundle:
+        bundle = make_dataset(config)
+        if check is not None:
+            check(bundle)
+        return bundle
+
     with in_keys():
         return dataset_features(
             source,
-            lambda: make_dataset(config),
+            make_bundle,
             store=FeatureStore(Path(config["feature_dir"])),
             make_encoder=encoder_maker(config) if source in OF_ENCODER else None,
             on_error=config.get("features_on_error", "raise"),

@@ -7,9 +7,9 @@ from typing import TypeAlias, get_args
 
 import numpy as np
 
-from dal_toolbox.arguments import at_least, between, non_negative, one_of
+from dal_toolbox.arguments import at_least, between, one_of
 from dal_toolbox.datasets._layout import Layout
-from dal_toolbox.datasets._splits import split_off
+from dal_toolbox.datasets._splits import check_shares, split_off
 from dal_toolbox.datasets._unpack import BadArchive
 from dal_toolbox.datasets.base import DatasetBundle, DatasetNotFound, ImageArray
 from dal_toolbox.datasets.files import ImageFiles, OnError
@@ -69,10 +69,7 @@ def integer_from(low: int, high: int, /, **values: int) -> None:
 def check_drawing(split_seed: int, **shares: float) -> None:
     """Checks what images of a split are drawn with: a seed, and shares from 0 to below 1."""
     at_least(0, split_seed=split_seed)
-    non_negative(**shares)
-    for name, share in shares.items():
-        if share >= 1:
-            raise ValueError(f"{name}={share!r}: must be a share of the images, from 0 to below 1")
+    check_shares(**shares)
 
 
 def file_bundle(
@@ -98,7 +95,10 @@ def file_bundle(
             )
     size = stored_size(storage.image_size, storage.max_size)
     path = storage.dataset_path
-    files = ImageFiles(root, layout.names, layout.targets, size, on_error=storage.on_error)
+    files = ImageFiles(
+        root, layout.names, layout.targets, size,
+        on_error=storage.on_error, cache_dir=path / "index",
+    )  # fmt: skip
     images = open_images(
         files, path, storage.num_workers, pack=storage.pack, pack_bytes=storage.pack_bytes
     )

@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from dal_toolbox.datasets._pack_file import header
 from dal_toolbox.datasets._sealed import forget, read_sealed, write_sealed
-from dal_toolbox.datasets._unpack import BadArchive
+from dal_toolbox.datasets._unpack import BadArchive, check_unpacked
 from dal_toolbox.datasets.base import ImageArray
 from dal_toolbox.datasets.mapped import DamagedImages, MappedImages
 from dal_toolbox.io import BLOCK_BYTES, atomic_directory, block_digests, remove_leftovers
@@ -107,7 +107,7 @@ def _open(
 
 
 def _rewrite(file: Path, shape: Shape, directory: Path) -> None:
-    digest, count = hashlib.sha256(), _count(file, shape)
+    digest, count = hashlib.sha256(), _count(check_unpacked(file), shape)
     buffer = np.empty((min(CHUNK, count), *shape), dtype=np.uint8)
     starts = range(0, count, CHUNK)
     with atomic_directory(directory) as temporary:

@@ -15,13 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
+from dal_toolbox.datasets._sealed import read_sealed, write_sealed
 from dal_toolbox.errors import UserError
-from dal_toolbox.io import remove_leftovers
+from dal_toolbox.io import BLOCK_BYTES, block_digests, remove_leftovers, verify_blocks
 from dal_toolbox.progress import log, progress_bar
 
 MIB = 2**20
 RATIO, FLOOR = 20, 10**8  # largest size of what is unpacked: relative to the archive, and anyway
 MEMBER_BYTES = 4096  # that an empty file takes
+CHECKSUMS, FEW_FILES = "checksums.json", 20
 DEEPEST = 50  # folders in each other
 
 
@@ -86,6 +88,37 @@ def unpack(file: Path, folder: Path) -> None:
         extract(file, inside.parent)
         if not inside.is_dir():
             raise BadArchive(f"{file} holds no folder {folder.name}; put the official file there")
+        _write_checksums(inside)
+
+
+def check_unpacked(file: Path) -> Path:
+    """The file, if it is what :func:`unpack` wrote, or nobody knows what that was.
+
+    Raises:
+        BadArchive: It was changed since.
+    """
+    manifest = file.parent / CHECKSUMS
+    if not manifest.exists():  # unpacked by hand, or one file of many
+        return file
+    try:
+        blocks = read_sealed(manifest)["blocks"].get(file.name, [])
+        is_sound = verify_blocks(file, blocks, BLOCK_BYTES) is None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        is_sound = False
+    if not is_sound:
+        raise BadArchive(
+            f"{file} is not what was unpacked, by {manifest}; delete the folder {file.parent} and "
+            "start again, or that list if the change is meant"
+        )
+    return file
+
+
+def _write_checksums(folder: Path) -> None:
+    """Of few large files: they are read at every start; images show damage when they are decoded."""
+    files = list(folder.iterdir())
+    if len(files) <= FEW_FILES and all(path.is_file() for path in files):
+        blocks = {path.name: block_digests(path, BLOCK_BYTES) for path in files}
+        write_sealed(folder / CHECKSUMS, {"blocks": blocks})
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 from dal_toolbox.arguments import one_of
 from dal_toolbox.datasets._bundles import array_bundle, check_drawing
 from dal_toolbox.datasets._download import Archive, fetch
-from dal_toolbox.datasets._unpack import BadArchive, one_line
+from dal_toolbox.datasets._unpack import BadArchive, check_unpacked, one_line
 from dal_toolbox.datasets.base import DATASETS, DatasetBundle, DatasetNotFound, ImageArray
 from dal_toolbox.datasets.plain_pickle import PickledArray, read_pickle
 
@@ -125,6 +125,7 @@ def _load(file: Path) -> Any:
             f"{file} is missing; delete the folder {file.parent} and start again, "
             "so that it is unpacked anew"
         )
+    check_unpacked(file)
     try:
         return read_pickle(file)
     except ValueError as error:

@@ -1,13 +1,15 @@
-"""Numeric arrays of MATLAB files (version 5 and later, not 7.3), in bounded memory.
+"""Arrays of MATLAB files (version 5 and later, not 7.3), in bounded memory.
 
 The format: https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf. ``scipy.io`` reads
-all of it, but takes as much memory as the file asks for.
+all of it, but takes as much memory as the file asks for, and nesting can crash it.
 """
 
 import math
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -36,6 +38,10 @@ CLASSES = dict(
     zip(range(6, 16), ["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"], strict=True)
 )
 COMPLEX = 0x800
+STRUCT, TEXT = 2, 4
+UTF8 = 16
+TEXTS = {1: "i1", 2: "u1", UTF8: "u1", 4: "u2", 17: "u2"}
+FIELD_BYTES = 2**16  # that a field of a struct may have
 
 
 def read_matlab(file: Path, largest: Mapping[str, int]) -> dict[str, np.ndarray]:
@@ -51,33 +57,65 @@ def read_matlab(file: Path, largest: Mapping[str, int]) -> dict[str, np.ndarray]
     """
     if not file.is_file():
         raise DatasetNotFound(f"{file} is missing; put the official file there")
-    try:
-        with file.open("rb") as stream:
-            arrays = _read(stream, file.stat().st_size, largest)
-    except (ValueError, struct.error, zlib.error) as error:
-        raise _unexpected(file, one_line(error)) from error
-    if missing := [name for name in largest if name not in arrays]:
-        raise _unexpected(file, f"it has no {', '.join(missing)}")
-    return arrays
-
-
-def _read(stream: IO[bytes], size: int, largest: Mapping[str, int]) -> dict[str, np.ndarray]:
-    header = stream.read(HEADER_BYTES)
-    order = {b"IM": "<", b"MI": ">"}.get(header[HEADER_BYTES - 2 :])
-    if order is None:
-        raise ValueError("it does not begin as a MATLAB file")
     arrays = {}
-    while (start := stream.tell()) < size:
-        kind, length = struct.unpack(f"{order}II", stream.read(8))
-        body = _Inflated(stream, length) if kind == COMPRESSED else _Plain(stream, length)
-        if kind == COMPRESSED:
-            kind, _ = struct.unpack(f"{order}II", body.read(8))
-        if kind == MATRIX:
-            name, array = _matrix(body, order, largest)
-            if array is not None:
-                arrays[name] = array
-        stream.seek(start + 8 + length)
+    with _readable(file):
+        for name, matrix in _matrices(file):
+            if name in largest:
+                arrays[name] = matrix.numbers(largest[name])
+        if missing := [name for name in largest if name not in arrays]:
+            raise ValueError(f"it has no {', '.join(missing)}")
     return arrays
+
+
+def read_structs(file: Path, name: str, fields: Sequence[str], most: int) -> list[tuple]:
+    """Fields of an array of structs: numbers as arrays, text as ``str``.
+
+    Args:
+        file: The file.
+        name: Name of the array.
+        fields: Which fields.
+        most: How many structs there may be.
+
+    Raises:
+        DatasetNotFound: The file is missing.
+        BadArchive: It is no such file, is damaged, lacks a field, or has more structs.
+    """
+    with _readable(file):
+        for found, matrix in _matrices(file):
+            if found == name:
+                return matrix.structs(fields, most)
+        raise ValueError(f"it has no {name}")
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Names the file in whatever goes wrong."""
+    if not file.is_file():
+        raise DatasetNotFound(f"{file} is missing; put the official file there")
+    try:
+        yield
+    except (ValueError, struct.error, zlib.error) as error:
+        raise BadArchive(
+            f"{file} is not the official file ({one_line(error)}); delete it and start again"
+        ) from error
+
+
+def _matrices(file: Path) -> Iterator[tuple[str, "_Matrix"]]:
+    """Names and heads of the arrays of a file; their content is read when it is asked for."""
+    with file.open("rb") as stream:
+        header = stream.read(HEADER_BYTES)
+        order = {b"IM": "<", b"MI": ">"}.get(header[HEADER_BYTES - 2 :])
+        if order is None:
+            raise ValueError("it does not begin as a MATLAB file")
+        while (start := stream.tell()) < file.stat().st_size:
+            kind, length = struct.unpack(f"{order}II", stream.read(8))
+            body = _Inflated(stream, length) if kind == COMPRESSED else _Plain(stream, length)
+            if kind == COMPRESSED:
+                kind, _ = struct.unpack(f"{order}II", body.read(8))
+            if kind == MATRIX:
+                matrix = _Matrix(body, order)
+                yield matrix.name, matrix
+            stream.seek(start + 8 + length)
 
 
 class _Plain:
@@ -130,54 +168,99 @@ class _Inflated(_Plain):
         return inflated
 
 
-def _matrix(body: _Plain, order: str, largest: Mapping[str, int]) -> tuple[str, np.ndarray | None]:
-    """Name and content of an array; no content if it is not wanted."""
-    flags = struct.unpack(f"{order}II", _element(body, order, 8))[0]
-    shape = np.frombuffer(_element(body, order, 4 * 32), f"{order}i4").tolist()
-    name = _element(body, order, 63 + 1).decode("latin-1")
-    if name not in largest:
-        return name, None
-    kind, number = CLASSES.get(flags & 0xFF), math.prod(shape)
-    if kind is None or flags & COMPLEX:
-        raise ValueError(f"{name} is no array of real numbers")
-    if min(shape, default=-1) < 0 or number > largest[name]:
-        raise ValueError(
-            f"{name} has the shape {tuple(shape)}; wanted up to {largest[name]} numbers"
-        )
-    content, stored = _numbers(body, order, number)
-    body.finish()
-    array = np.frombuffer(content, stored).reshape(shape, order="F")
-    return name, array.astype(f"{order}{kind}", copy=False)
+class _Matrix:
+    """An array of which the head has been read.
 
+    Args:
+        body: Where its bytes come from.
+        order: Byte order, as numpy writes it.
+    """
 
-def _numbers(body: _Plain, order: str, number: int) -> tuple[bytearray, np.dtype]:
-    kind, length, content = _tag(body, order)
-    if kind not in STORED:
-        raise ValueError(f"numbers are stored in an unknown way ({kind})")
-    dtype = np.dtype(f"{order}{STORED[kind]}")
-    if length != number * dtype.itemsize:
-        raise ValueError(f"{length} bytes are said to hold {number} numbers of type {dtype}")
-    return body.read(length) if content is None else content, dtype
+    def __init__(self, body: _Plain, order: str) -> None:
+        self.body, self.order = body, order
+        flags = struct.unpack(f"{order}II", self._element(8))[0]
+        self.kind, self.is_complex = flags & 0xFF, bool(flags & COMPLEX)
+        self.shape = np.frombuffer(self._element(4 * 32), f"{order}i4").tolist()
+        self.name = self._element(64).decode("latin-1")
 
+    def numbers(self, most: int) -> np.ndarray:
+        """The content of an array of real numbers."""
+        if self.kind not in CLASSES or self.is_complex:
+            raise ValueError(f"{self.name} is no array of real numbers")
+        content, stored = self._stored(self._size(most), STORED)
+        self.body.finish()
+        array = np.frombuffer(content, stored).reshape(self.shape, order="F")
+        return array.astype(f"{self.order}{CLASSES[self.kind]}", copy=False)
 
-def _element(body: _Plain, order: str, most: int) -> bytearray:
-    _, length, content = _tag(body, order)
-    if length > most:
-        raise ValueError(f"{length} bytes where at most {most} are known")
-    if content is None:
-        content = body.read(length)
-        body.read(-length % 8)  # padding
-    return content
+    def text(self, most: int) -> str:
+        """The content of an array of characters."""
+        if self.kind != TEXT:
+            raise ValueError(f"{self.name} is no text")
+        content, stored = self._stored(self._size(most), TEXTS)
+        encoding = "utf-8" if stored.itemsize == 1 else f"utf-16-{'lb'[self.order == '>']}e"
+        return content.decode(encoding)
 
+    def structs(self, fields: Sequence[str], most: int) -> list[tuple]:
+        """The named fields of each struct."""
+        if self.kind != STRUCT:
+            raise ValueError(f"{self.name} is no array of structs")
+        number = self._size(most)
+        width = struct.unpack(f"{self.order}i", self._element(4))[0]
+        names = self._element(64 * 100)
+        if not 0 < width <= 64 or len(names) % width:
+            raise ValueError("names of fields are damaged")
+        names_of = [
+            names[i : i + width].split(b"\0")[0].decode() for i in range(0, len(names), width)
+        ]
+        if missing := [name for name in fields if name not in names_of]:
+            raise ValueError(f"it has no {', '.join(missing)}")
+        rows = [{name: self._field() for name in names_of} for _ in range(number)]
+        self.body.finish()
+        return [tuple(row[name] for name in fields) for row in rows]
 
-def _tag(body: _Plain, order: str) -> tuple[int, int, bytearray | None]:
-    """Type and length of what follows; up to four bytes lie in the tag itself."""
-    tag = body.read(8)
-    word, length = struct.unpack(f"{order}II", tag)
-    if word >> 16:
-        return word & 0xFFFF, word >> 16, tag[4 : 4 + (word >> 16)]
-    return word, length, None
+    def _field(self) -> np.ndarray | str | None:
+        """A field that is text or numbers; None for any other, which are not looked into."""
+        kind, length, content = self._tag()
+        if kind != MATRIX or content is not None or length > FIELD_BYTES:
+            raise ValueError("a field is no small array")
+        if not length:
+            return None
+        field = _Matrix(_Plain(BytesIO(self.body.read(length)), length), self.order)
+        if field.kind == TEXT:
+            return field.text(FIELD_BYTES)
+        return field.numbers(FIELD_BYTES) if field.kind in CLASSES else None
 
+    def _size(self, most: int) -> int:
+        number = math.prod(self.shape)
+        if min(self.shape, default=-1) < 0 or number > most:
+            shape = tuple(self.shape)
+            raise ValueError(f"{self.name} has the shape {shape}; wanted up to {most} elements")
+        return number
 
-def _unexpected(file: Path, reason: str) -> BadArchive:
-    return BadArchive(f"{file} is not the official file ({reason}); delete it and start again")
+    def _stored(self, number: int, known: Mapping[int, str]) -> tuple[bytearray, np.dtype]:
+        """Bytes of numbers or characters, and how these are stored."""
+        kind, length, content = self._tag()
+        if kind not in known:
+            raise ValueError(f"elements are stored in an unknown way ({kind})")
+        dtype = np.dtype(f"{self.order}{known[kind]}")
+        is_sound = length == number * dtype.itemsize
+        if not is_sound and not (kind == UTF8 and length <= 4 * number):
+            raise ValueError(f"{length} bytes are said to hold {number} elements of type {dtype}")
+        return self.body.read(length) if content is None else content, dtype
+
+    def _element(self, most: int) -> bytearray:
+        _, length, content = self._tag()
+        if length > most:
+            raise ValueError(f"{length} bytes where at most {most} are known")
+        if content is None:
+            content = self.body.read(length)
+            self.body.read(-length % 8)  # padding
+        return content
+
+    def _tag(self) -> tuple[int, int, bytearray | None]:
+        """Type and length of what follows; up to four bytes lie in the tag itself."""
+        tag = self.body.read(8)
+        word, length = struct.unpack(f"{self.order}II", tag)
+        if word >> 16:
+            return word & 0xFFFF, word >> 16, tag[4 : 4 + (word >> 16)]
+        return word, length, None

@@ -4,9 +4,7 @@ import errno
 import math
 import shutil
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -21,12 +19,11 @@ from dal_toolbox.datasets.loader import map_batches
 from dal_toolbox.datasets.mapped import DamagedImages, MappedImages
 from dal_toolbox.datasets.skipping import from_records, leave_out, to_records
 from dal_toolbox.errors import UserError
-from dal_toolbox.io import BLOCK_BYTES, block_digests, read_json, remove_leftovers
+from dal_toolbox.io import BLOCK_BYTES, block_digests, remove_leftovers
 from dal_toolbox.progress import log, progress_bar
 
 CHUNK_BYTES = 4 * 2**20  # decoded by one worker at a time; small, for shared memory may be scarce
 MENTIONED_BYTES = 10**9  # of other packs
-READ_BYTES = 2**24
 
 
 class CannotPack(UserError, OSError):
@@ -66,7 +63,6 @@ def pack(files: ImageFiles, cache_dir: Path, *, num_workers: int = 0) -> ImageAr
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(cache_dir / f".{files.fingerprint}.lock"):
-            _upgrade(directory)
             images = _open(files, directory, will_pack=True)
             if images is None:
                 _write(files, directory, num_workers)
@@ -91,6 +87,8 @@ def _open(files: ImageFiles, directory: Path, *, will_pack: bool = False) -> Ima
         bad = from_records(facts["skipped"])
         shape = [len(files) - len(bad), *files.shape]
         path = directory / "images.npy"
+        if facts["fingerprint"] != files.fingerprint or facts["block_bytes"] != BLOCK_BYTES:
+            raise ValueError("it is of other files, or of another version")
         if facts["shape"] != shape or path.stat().st_size != num_bytes(shape):
             raise ValueError("it has another size")
         good = np.setdiff1d(np.arange(len(files)), list(bad))
@@ -134,17 +132,16 @@ def _write(files: ImageFiles, directory: Path, num_workers: int) -> None:
         raise
     path = directory / "images.npy"
     part.finish(path)
-    facts = {"fingerprint": files.fingerprint, "shape": part.shape}
-    _write_manifest(
-        path, part.digest.hexdigest(), {**facts, "skipped": to_records(files, part.bad)}
-    )
+    facts = {
+        "fingerprint": files.fingerprint,
+        "shape": part.shape,
+        "digest": part.digest.hexdigest(),
+        "block_bytes": BLOCK_BYTES,
+        "blocks": block_digests(path, BLOCK_BYTES),
+        "skipped": to_records(files, part.bad),
+    }
+    write_sealed(directory / "manifest.json", facts)
     part.remove()
-
-
-def _write_manifest(path: Path, digest: str, facts: dict[str, Any]) -> None:
-    blocks = block_digests(path, BLOCK_BYTES)
-    checks = {"digest": digest, "block_bytes": BLOCK_BYTES, "blocks": blocks}
-    write_sealed(path.with_name("manifest.json"), {**facts, **checks})
 
 
 def _append(files: ImageFiles, part: Part, num_workers: int) -> None:
@@ -157,29 +154,6 @@ def _append(files: ImageFiles, part: Part, num_workers: int) -> None:
         for images, found in _decoded(files, start, max(1, CHUNK_BYTES // item), num_workers):
             part.append(images.numpy(), found)
             progress.update(task, completed=part.rows)
-
-
-def _upgrade(directory: Path) -> None:
-    """Gives checksums to a pack of an earlier version, which knew the digest of all pixels."""
-    path, manifest = directory / "images.npy", directory / "manifest.json"
-    try:
-        facts = read_json(manifest)
-        if facts.get("block_bytes") == BLOCK_BYTES:
-            return
-        if _pixel_digest(path, math.prod(facts["shape"])) == facts["digest"]:
-            kept = {"fingerprint": directory.name, "shape": facts["shape"]}
-            _write_manifest(path, facts["digest"], {**kept, "skipped": facts.get("skipped", [])})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return  # there is none, or a damaged one
-
-
-def _pixel_digest(path: Path, size: int) -> str:
-    digest = sha256()
-    with path.open("rb") as file:
-        file.seek(path.stat().st_size - size)
-        while block := file.read(READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _decoded(

@@ -8,7 +8,7 @@ from dal_toolbox.arguments import one_of
 from dal_toolbox.datasets._bundles import array_bundle, check_drawing, integer_from
 from dal_toolbox.datasets._columns import map_images, read_images, row_names
 from dal_toolbox.datasets._download import Archive, fetch
-from dal_toolbox.datasets._unpack import BadArchive, one_line
+from dal_toolbox.datasets._unpack import BadArchive, check_unpacked, one_line
 from dal_toolbox.datasets.base import DATASETS, DatasetBundle, DatasetNotFound, ImageArray
 from dal_toolbox.io import read_text
 from dal_toolbox.progress import log
@@ -95,7 +95,7 @@ def _bounded(folder: Path, name: str) -> Path:
     item = int(np.prod(SHAPE)) if name.endswith("_X.bin") else 1
     if file.stat().st_size > MOST[name.partition("_")[0]] * item:
         raise _unexpected(file, "it is larger")
-    return file
+    return file if name.startswith("unlabeled") else check_unpacked(file)
 
 
 def _fold(file: Path, fold: int, size: int) -> np.ndarray:

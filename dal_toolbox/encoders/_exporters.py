@@ -17,6 +17,7 @@ from torch.export import Dim, ExportedProgram
 from dal_toolbox.errors import UserError
 
 Model = Callable[[Tensor], Tensor]
+ONNX = ("onnx", "onnxscript", "onnxruntime")
 
 
 class MissingPackage(UserError, ImportError):
@@ -32,12 +33,14 @@ class Exporter:
         usage: How it is loaded and called, where only this format's library is installed.
         write: Writes a model; the images show shape and type.
         load: Reads the file as a function of images.
+        packages: Optional packages that it needs.
     """
 
     file: str
     usage: str
     write: Callable[[nn.Module, Tensor, Path], None]
     load: Callable[[Path], Model]
+    packages: tuple[str, ...] = ()
 
 
 def write_torchscript(model: nn.Module, images: Tensor, path: Path) -> None:
@@ -66,7 +69,7 @@ def load_torch_export(path: Path) -> Model:
 
 def write_onnx(model: nn.Module, images: Tensor, path: Path) -> None:
     """ONNX with a batch dimension of any size, weights included."""
-    for package in ("onnx", "onnxscript", "onnxruntime"):
+    for package in ONNX:
         _require(package)
     with quiet():
         program = torch.onnx.export(
@@ -100,6 +103,7 @@ EXPORTERS = {
         'onnxruntime.InferenceSession("{}").run(["features"], {{"images": images}})[0]',
         write_onnx,
         load_onnx,
+        ONNX,
     ),
     "torch_export": Exporter(
         "model.pt2",
@@ -138,6 +142,11 @@ def _require(package: str) -> Any:
     try:
         return import_module(package)
     except ImportError as error:
-        raise MissingPackage(
-            f"type onnx needs the package {package}: pip install 'dal-toolbox[export]'"
-        ) from error
+        raise missing("onnx", package) from error
+
+
+def missing(type_: str, package: str) -> MissingPackage:
+    """The error of a package that a type needs."""
+    return MissingPackage(
+        f"types={type_}: needs the package {package}: pip install 'dal-toolbox[export]'"
+    )

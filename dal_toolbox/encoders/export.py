@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dal_toolbox.encoders._exporters import EXPORTERS, MissingPackage
+from dal_toolbox.arguments import one_of
+from dal_toolbox.encoders._exporters import EXPORTERS, MissingPackage, missing
 from dal_toolbox.encoders.base import Encoder
 from dal_toolbox.errors import UserError
 from dal_toolbox.io import write_json
@@ -114,6 +116,27 @@ def export_encoder(
     return exported
 
 
+def check_types(types: Sequence[str]) -> None:
+    """Checks that every type is known and that the packages which it needs are installed.
+
+    Raises:
+        ValueError: A type is unknown.
+        MissingPackage: A package is not installed.
+    """
+    _check_names(types)
+    for type_ in types:
+        for package in EXPORTERS[type_].packages:
+            if find_spec(package) is None:
+                raise missing(type_, package)
+
+
+def _check_names(types: Sequence[str]) -> None:
+    if isinstance(types, str) or not isinstance(types, Sequence):
+        raise ValueError(f"types={types!r}: must be a list of {', '.join(EXPORTERS)}")
+    for type_ in types:
+        one_of(EXPORTERS, types=type_)
+
+
 def _export(
     type_: str, model: nn.Module, path: Path, images: Tensor, expected: Sequence[Tensor]
 ) -> float:
@@ -175,9 +198,7 @@ def _description(
 
 
 def _check(encoder: Encoder, types: Sequence[str], facts: Mapping[str, Any], batch: Tensor) -> None:
-    unknown = [type_ for type_ in types if type_ not in EXPORTERS]
-    if unknown:
-        raise UserError(f"export type '{unknown[0]}': choose of {', '.join(EXPORTERS)}")
+    _check_names(types)
     channels, size = encoder.recipe["in_channels"], encoder.recipe["image_size"]
     for key in ("mean", "std"):
         if len(facts.get(key) or ()) != channels:

@@ -1,7 +1,7 @@
 """Features of a whole dataset: training and test split, and the classes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ class DatasetFeatures:
         classes: Class names; target i is ``classes[i]``.
         facts: What a run stands on, by name: ``training data``, ``test data``, ``encoder``. Each is
             a short description that ends in a digest of the content.
+        notes: What a reader of results must know, such as labels that chose the encoder.
     """
 
     name: str
@@ -38,6 +39,7 @@ class DatasetFeatures:
     test: Features | None
     classes: tuple[str, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -84,13 +86,15 @@ def dataset_features(
         encoder = create_encoder(**recipe).eval()
     digest, size = encoder_digest(encoder), encoder.recipe["image_size"]
     options: Any = {"mean": facts["mean"], "std": facts["std"], "image_size": size, **extraction}
-    return _of_bundle(
+    data = _of_bundle(
         bundle,
         lambda images, split: encoder_features(
             store, encoder, images, split, digest=digest, **options
         ),
         encoder=f"{encoder.recipe['name']} ({digest[:16]})",
     )
+    used = facts.get("labels_used") if source == "encoder" else None
+    return replace(data, notes=(f"encoder chosen by {used}",)) if used else data
 
 
 def check_source(source: str) -> None:
@@ -99,12 +103,19 @@ def check_source(source: str) -> None:
     Raises:
         UserError: ``source`` is neither.
     """
-    if source in SOURCES or (isinstance(source, str) and source and Path(source).exists()):
+    if source in SOURCES or (isinstance(source, str) and _exists(source)):
         return
     raise UserError(
         f"source={source}: choose {', '.join(SOURCES)}, or a folder with train.npy and, where they "
         "are known, train_targets.npy, test.npy and test_targets.npy (or .npz, .pt), or one file"
     )
+
+
+def _exists(path: str) -> bool:
+    try:
+        return bool(path) and Path(path).exists()
+    except OSError:  # a name that is too long, for example
+        return False
 
 
 def _of_bundle(

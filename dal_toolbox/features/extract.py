@@ -95,6 +95,8 @@ def check_options(
 
 def _usable(device: str | torch.device) -> torch.device:
     try:
+        if not isinstance(device, str | torch.device):
+            raise TypeError(f"a device cannot be {type(device).__name__}")
         place = torch.device(device)
         torch.zeros(1, device=place).cpu()
     except (RuntimeError, AssertionError, ImportError, TypeError) as error:

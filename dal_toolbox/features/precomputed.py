@@ -1,5 +1,6 @@
 """Features that were computed elsewhere, read from files."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from dal_toolbox.progress import log
 SUFFIXES = (".npy", ".npz", ".pt", ".pth")
 FEATURES = ("features", "values", "embeddings", "x")  # names of the array in .npz and .pt
 TARGETS = ("targets", "labels", "y")
+OBJECTS = "it holds objects other than arrays and tensors, which are not loaded for safety"
 
 
 class BadFeatureFile(UserError, ValueError):
@@ -99,10 +101,17 @@ def _read(file: Path) -> tuple[Any, Any]:
             with np.load(file, allow_pickle=False) as arrays:
                 values, labels = _of(arrays, FEATURES, file), _of(arrays, TARGETS)
         else:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            content = _load(file)
             arrays = content if isinstance(content, Mapping) else {"features": content}
             values, labels = _of(arrays, FEATURES, file), _of(arrays, TARGETS)
     return values, _labels_beside(file) if labels is None else labels
+
+
+def _load(file: Path) -> Any:
+    with warnings.catch_warnings():
+        # Of other protocols of pickle, of TorchScript, of sparse tensors: what matters is refused.
+        warnings.simplefilter("ignore")
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _of(arrays: Mapping[str, Any], names: tuple[str, ...], file: Path | None = None) -> Any:
@@ -120,7 +129,7 @@ def _of(arrays: Mapping[str, Any], names: tuple[str, ...], file: Path | None = N
 def _labels_beside(file: Path) -> Any:
     array, text = (file.with_name(f"{file.stem}_targets{suffix}") for suffix in (".npy", ".txt"))
     if array.is_file():
-        with _named(array):
+        with _named(array, "targets"):
             return np.load(array, allow_pickle=False)
     return _lines(text) if text.is_file() else None
 
@@ -203,16 +212,19 @@ def _named(file: Path, what: str = "features") -> Iterator[None]:
     except BadFeatureFile:
         raise
     except Exception as error:
-        raise BadFeatureFile(f"cannot read {what} from {file}: {_reason(error)}") from error
+        raise BadFeatureFile(f"cannot read {what} from {file}: {_reason(file, error)}") from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(file: Path, error: Exception) -> str:
     # Readers advise to load with pickle, which would run what a file holds.
     text = str(error)
-    if "allow_pickle" in text or (isinstance(error, UnpicklingError) and "Unsupported" in text):
-        return "it holds objects other than tensors, which are not loaded for safety"
+    if "Object arrays" in text or "Python objects" in text:
+        return OBJECTS
+    if "allow_pickle" in text:
+        return "it is no file of numpy.save"
     if isinstance(error, UnpicklingError):
-        return "it is no file of torch.save, or not complete"
+        is_pickle = "operand" not in text or file.read_bytes()[:1] == b"\x80"
+        return OBJECTS if is_pickle else "it is no file of torch.save"
     if isinstance(error, RecursionError):
         return "it is nested too deep"
     return text.splitlines()[0] if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""What to do when an accelerator runs out of memory."""
+"""What to do when memory runs out."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,12 +9,16 @@ from dal_toolbox.errors import UserError
 
 
 class OutOfMemory(UserError, MemoryError):
-    """The accelerator is too small for what was asked of it."""
+    """The accelerator, or the machine, is too small for what was asked of it."""
 
 
 @contextmanager
-def explained(advice: Callable[[], str]) -> Iterator[None]:
-    """Turns running out of accelerator memory into one line of advice.
+def explained(argument: Callable[[], str], advice: Callable[[], str]) -> Iterator[None]:
+    """Turns running out of memory into one line of advice.
+
+    Args:
+        argument: The argument that decides the need, ``batch_size=32``: the line begins with it.
+        advice: What to change.
 
     Raises:
         OutOfMemory: With the error of torch as its cause.
@@ -22,7 +26,12 @@ def explained(advice: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise OutOfMemory(f"the accelerator is out of memory: {advice()}") from error
+        line = f"{argument()}: the accelerator is out of memory: {advice()}"
+        raise OutOfMemory(line) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # torch has no class for it
+            raise
+        raise OutOfMemory(f"{argument()}: the machine is out of memory: {advice()}") from error
 
 
 def training_advice(
@@ -36,19 +45,18 @@ def training_advice(
     """The knobs that make a training smaller, with their values.
 
     >>> print(training_advice(32, 1, "32", 224, images_on_device=False))
-    lower model.train_batch_size from 32 to 16 (model.accumulate_batches=2 then keeps the number of \
-optimizer steps, but adds no negatives), set trainer.precision=bf16 (now 32), or lower \
-dataset.image_size (now 224)
+    lower it to 16 (accumulate_batches=2 then keeps the number of optimizer steps, but adds no \
+negatives), set precision=bf16 (now 32), or take smaller images (now 224 px)
     """
     knobs = []
     if batch_size >= 4:
         half = batch_size // 2
         knobs.append(
-            f"lower model.train_batch_size from {batch_size} to {half} (model.accumulate_batches="
-            f"{2 * accumulate_batches} then keeps the number of optimizer steps, but adds no negatives)"
+            f"lower it to {half} (accumulate_batches={2 * accumulate_batches} then keeps the number "
+            "of optimizer steps, but adds no negatives)"
         )
     if precision == "32":
-        knobs.append("set trainer.precision=bf16 (now 32)")
+        knobs.append("set precision=bf16 (now 32)")
     if images_on_device:
         knobs.append("set residency=memory (now device)")
-    return ", ".join([*knobs, f"or lower dataset.image_size (now {image_size})"])
+    return ", ".join([*knobs, f"or take smaller images (now {image_size} px)"])

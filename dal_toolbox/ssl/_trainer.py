@@ -11,6 +11,8 @@ import lightning as L
 import numpy as np
 import torch
 
+from dal_toolbox.ssl.callbacks.checkpoints import CheckpointFiles
+
 PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
@@ -32,6 +34,7 @@ def build_trainer(
         precision=PRECISION[precision],
         callbacks=list(callbacks),
         benchmark=on_gpu and not options.get("deterministic"),  # all batches have one shape
+        plugins=[CheckpointFiles()],
         enable_progress_bar=False,
         enable_model_summary=False,
         **options,

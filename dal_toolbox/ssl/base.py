@@ -147,7 +147,7 @@ def check_views(method: SSLMethod, augment: nn.Module) -> None:
     if isinstance(views, Sequence) and len(views) != method.num_views:
         raise UserError(
             f"the augmentation makes {len(views)} views of an image; {type(method).__name__} takes "
-            f"{method.num_views}: choose another model.augmentation.name"
+            f"{method.num_views}: choose another recipe"
         )
 
 

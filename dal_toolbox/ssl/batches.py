@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from dal_toolbox import seeding
+from dal_toolbox.arguments import at_least
 from dal_toolbox.augment import BatchAugment
 from dal_toolbox.datasets import ImageLoader, Images
 from dal_toolbox.errors import UserError
@@ -46,16 +47,15 @@ def training_loader(images: Images, batch_size: int, *, num_workers: int, seed: 
     """Shuffled full batches, at least one an epoch: too large a batch size becomes that of the data.
 
     Raises:
+        ValueError: A number is out of its range.
         UserError: Fewer than 2 images, of which nothing can be contrasted.
     """
+    at_least(2, batch_size=batch_size)
+    at_least(0, num_workers=num_workers)
     if len(images) < 2:
         raise UserError(f"{len(images)} images to pretrain on; give at least 2")
-    if batch_size < 2:
-        raise UserError(f"train_batch_size={batch_size}: give at least 2")
     if batch_size > len(images):
-        log.warning(
-            "train_batch_size=%d exceeds the %d images: uses %d", batch_size, *[len(images)] * 2
-        )
+        log.warning("batch_size=%d exceeds the %d images: uses %d", batch_size, *[len(images)] * 2)
     return ImageLoader(
         images,
         min(batch_size, len(images)),

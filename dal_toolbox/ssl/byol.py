@@ -1,17 +1,19 @@
 """BYOL (Grill et al., 2020, https://arxiv.org/abs/2006.07733)."""
 
 from copy import deepcopy
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from dal_toolbox.arguments import at_least, between, one_of
 from dal_toolbox.encoders import Encoder
-from dal_toolbox.errors import UserError
 from dal_toolbox.ssl.base import SSL_METHODS, SSLMethod
-from dal_toolbox.ssl.heads import build_projector
+from dal_toolbox.ssl.heads import PROJECTORS, build_projector, check_widths
 from dal_toolbox.ssl.losses import byol_loss
 from dal_toolbox.ssl.schedule import target_momentum as momentum_of_step
+
+ForwardViews = Literal["separate", "concatenated"]
 
 
 @SSL_METHODS.register("byol")
@@ -32,6 +34,9 @@ class BYOL(SSLMethod):
         target_momentum: Share of the target that the first step keeps; rises to 1 along a cosine.
         forward_views: ``separate`` normalizes every view by its own batch statistics, as in the
             paper; ``concatenated`` is one pass for both, and faster.
+
+    Raises:
+        ValueError: A name is unknown, or a number is out of its range.
     """
 
     default_augmentation: ClassVar[str] = "byol"
@@ -46,10 +51,18 @@ class BYOL(SSLMethod):
         projector_hidden_dim: int | None = 4096,
         predictor_hidden_dim: int = 4096,
         target_momentum: float = 0.996,
-        forward_views: Literal["separate", "concatenated"] = "separate",
+        forward_views: ForwardViews = "separate",
     ) -> None:
         super().__init__(encoder)
-        _check(predictor_hidden_dim, target_momentum, forward_views)
+        one_of(PROJECTORS, projector=projector)
+        at_least(1, projector_dim=projector_dim, predictor_hidden_dim=predictor_hidden_dim)
+        check_widths(
+            projector_dim=projector_dim,
+            projector_hidden_dim=projector_hidden_dim,
+            predictor_hidden_dim=predictor_hidden_dim,
+        )
+        between(0, 1, target_momentum=target_momentum)
+        one_of(get_args(ForwardViews), forward_views=forward_views)
         self.projector = build_projector(
             projector, encoder.num_features, projector_dim, projector_hidden_dim
         )
@@ -76,18 +89,3 @@ class BYOL(SSLMethod):
         online: list[Tensor] = [*self.encoder.parameters(), *self.projector.parameters()]
         target: list[Tensor] = [*self.target.parameters()]
         torch._foreach_lerp_(target, online, 1 - m)
-
-
-def _check(predictor_hidden_dim: int, target_momentum: float, forward_views: str) -> None:
-    if predictor_hidden_dim < 1:
-        raise UserError(
-            f"model.predictor_hidden_dim={predictor_hidden_dim}: give at least 1, such as 4096"
-        )
-    if not 0 <= target_momentum <= 1:
-        raise UserError(
-            f"model.target_momentum={target_momentum}: give a number from 0 to 1, such as 0.996"
-        )
-    if forward_views not in ("separate", "concatenated"):
-        raise UserError(
-            f"model.forward_views={forward_views!r}: choose one of separate, concatenated"
-        )

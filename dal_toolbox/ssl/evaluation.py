@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 
+from dal_toolbox.arguments import at_least, one_of, positive
 from dal_toolbox.augment import BatchAugment
 from dal_toolbox.datasets import DatasetBundle, Images
 from dal_toolbox.errors import UserError
@@ -18,32 +19,33 @@ from dal_toolbox.ssl.callbacks import (
     ValidationLoss,
 )
 
+# Metrics that may choose a checkpoint, in the order of preference; those with labels by their words.
+MONITORS = {
+    "val/knn_accuracy": "k-NN accuracy",
+    "val/loss": None,
+    "val/contrastive_top1": None,
+    "val/linear_accuracy": "linear accuracy",
+}
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Callbacks, and the metric that chooses ``best.ckpt``."""
+    """What is evaluated during a pretraining.
+
+    Attributes:
+        callbacks: The evaluations.
+        monitor: The metric that chooses ``best.ckpt``; None: it is the last epoch.
+        labels_used: How labels take part in that choice; None where they do not.
+    """
 
     callbacks: list[L.Callback]
     monitor: str | None
+    labels_used: str | None
 
 
-def plan_evaluation(
-    bundle: DatasetBundle,
-    *,
-    augment: BatchAugment,
-    train: Images | None = None,
-    monitor: str = "auto",
-    interval: int = 25,
-    k: int = 20,
-    temperature: float = 0.07,
-    linear: Mapping[str, Any] | None = None,
-    linear_interval: int = 50,
-    train_batch_size: int = 256,
-    predict_batch_size: int = 512,
-    num_workers: int = 0,
-    seed: int = 42,
-) -> Evaluation:
-    """The evaluations that the splits and labels of a dataset allow.
+@dataclass(frozen=True, kw_only=True)
+class EvaluationPlan:
+    """The evaluations that are wanted; :meth:`on` leaves out those that a dataset does not allow.
 
     With a validation split, its loss, k-NN and linear accuracy are measured, and one of them, by
     default the k-NN accuracy, or without labels the loss, chooses a checkpoint whenever it improves.
@@ -53,10 +55,6 @@ def plan_evaluation(
     ``best.ckpt`` is then the last epoch.
 
     Args:
-        bundle: The dataset.
-        augment: Makes the views of the validation loss; its own object, not that of the training,
-            and often a milder recipe.
-        train: Labeled images on which k-NN and linear evaluation fit; those of the dataset by default.
         monitor: The metric that chooses ``best.ckpt``, ``auto``, or ``none``: the last epoch.
         interval: Epochs between two evaluations of loss and k-NN.
         k: Number of neighbors; 0 leaves k-NN out.
@@ -69,74 +67,142 @@ def plan_evaluation(
         seed: Of the views of the validation loss.
 
     Raises:
-        UserError: The monitor is not measured, or is one of the test set; or the views of the
-            validation loss are all alike.
+        ValueError: A number is out of its range, or no monitor has this name.
+        UserError: The monitor is one of the test set.
     """
-    train = bundle.train if train is None else train
-    held_out = bundle.test if bundle.val is None else bundle.val
-    labeled = _has_labels(train) and _has_labels(held_out)
-    callbacks: list[L.Callback] = []
-    if bundle.val is not None:
-        callbacks.append(
-            ValidationLoss(
-                bundle.val,
-                augment,
-                batch_size=train_batch_size,
-                interval=interval,
-                num_workers=num_workers,
-                seed=seed,
+
+    monitor: str = "auto"
+    interval: int = 25
+    k: int = 20
+    temperature: float = 0.07
+    linear: Mapping[str, Any] | None = None
+    linear_interval: int = 50
+    train_batch_size: int = 256
+    predict_batch_size: int = 512
+    num_workers: int = 0
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        at_least(1, interval=self.interval, linear_interval=self.linear_interval)
+        at_least(1, predict_batch_size=self.predict_batch_size)
+        at_least(2, train_batch_size=self.train_batch_size)
+        at_least(0, k=self.k, num_workers=self.num_workers, seed=self.seed)
+        positive(temperature=self.temperature)
+        if str(self.monitor).startswith("test/"):
+            raise UserError(
+                f"monitor={self.monitor}: the test set chooses nothing; name a metric of val/, and "
+                "set a validation split apart"
             )
+        one_of(["auto", "none", *self._wanted(labeled=True)], monitor=self.monitor)
+
+    def on(
+        self, bundle: DatasetBundle, augment: BatchAugment, train: Images | None = None
+    ) -> Evaluation:
+        """The evaluations of a dataset.
+
+        Args:
+            bundle: The dataset.
+            augment: Makes the views of the validation loss; its own object, not that of the
+                training, and often a milder recipe.
+            train: Labeled images on which k-NN and linear evaluation fit; by default those of the
+                dataset.
+
+        Raises:
+            ValueError: The views of the validation loss are all alike.
+            UserError: The monitor is not measured on this dataset.
+        """
+        train = bundle.train if train is None else train
+        held_out: Images | None = bundle.test if bundle.val is None else bundle.val
+        callbacks: list[L.Callback] = []
+        if bundle.val is not None:
+            callbacks.append(self._validation_loss(bundle.val, augment))
+        labeled = _num_labels(train) > 0 and _num_labels(held_out) > 0
+        if labeled and held_out is not None:
+            callbacks += self._of_labels(bundle, train, held_out)
+        if not callbacks:
+            log.info("nothing is measured but the training itself")
+        monitor = self._choose(self._wanted(labeled) if bundle.val is not None else [])
+        labels_used = _labels_used(monitor, train, bundle.val)
+        if labels_used is not None:
+            log.info("that is %s; monitor=val/loss uses none", labels_used)
+        return Evaluation(callbacks, monitor, labels_used)
+
+    def _validation_loss(self, val: Images, augment: BatchAugment) -> ValidationLoss:
+        return ValidationLoss(
+            val,
+            augment,
+            batch_size=self.train_batch_size,
+            interval=self.interval,
+            num_workers=self.num_workers,
+            seed=self.seed,
         )
-    if labeled:
+
+    def _of_labels(
+        self, bundle: DatasetBundle, train: Images, held_out: Images
+    ) -> list[L.Callback]:
         features = CleanFeatures(
             train,
             held_out,
             split="test" if bundle.val is None else "val",
             mean=bundle.mean,
             std=bundle.std,
-            batch_size=predict_batch_size,
-            num_workers=num_workers,
+            batch_size=self.predict_batch_size,
+            num_workers=self.num_workers,
         )
-        if k > 0:
-            knn = KNNEvaluation(
-                features, bundle.num_classes, k=k, temperature=temperature, interval=interval
-            )
-            callbacks.append(knn)
-        if linear is not None:
+        callbacks: list[L.Callback] = []
+        if self.k > 0:
+            knn = {"k": self.k, "temperature": self.temperature, "interval": self.interval}
+            callbacks.append(KNNEvaluation(features, bundle.num_classes, **knn))  # type: ignore[arg-type]
+        else:
+            log.info("k=0: no k-NN evaluation")
+        if self.linear is not None:
             callbacks.append(
-                LinearEvaluation(features, bundle.num_classes, interval=linear_interval, **linear)
+                LinearEvaluation(
+                    features, bundle.num_classes, interval=self.linear_interval, **self.linear
+                )
             )
-    measured: list[str] = []
-    if bundle.val is not None:
-        measured += ["val/knn_accuracy"] if labeled and k > 0 else []
-        measured += ["val/loss", "val/contrastive_top1"]
-        measured += ["val/linear_accuracy"] if labeled and linear is not None else []
-    return Evaluation(callbacks, _choose(monitor, measured))
+        return callbacks
+
+    def _wanted(self, labeled: bool) -> list[str]:
+        """What can be measured on a validation split, with labels or without."""
+        left_out = set() if labeled else {key for key, words in MONITORS.items() if words}
+        left_out |= {"val/knn_accuracy"} if self.k == 0 else set()
+        left_out |= {"val/linear_accuracy"} if self.linear is None else set()
+        return [metric for metric in MONITORS if metric not in left_out]
+
+    def _choose(self, measured: list[str]) -> str | None:
+        """The metric that chooses a checkpoint; the first of those measured unless one is named."""
+        if self.monitor not in ("auto", "none", *measured):
+            raise UserError(f"monitor={self.monitor}: {_objection(measured)}")
+        if self.monitor == "none" or not measured:
+            why = "monitor=none" if measured else "no validation split"
+            log.info("%s: best.ckpt is the last epoch; the test set chooses nothing", why)
+            return None
+        chosen = measured[0] if self.monitor == "auto" else self.monitor
+        log.info("best.ckpt is chosen by %s", chosen)
+        return chosen
 
 
-def _choose(monitor: str, measured: list[str]) -> str | None:
-    """The metric that chooses a checkpoint; the first of those measured unless one is named."""
-    if monitor not in ("auto", "none", *measured):
-        raise UserError(f"monitor={monitor}: {_objection(monitor, measured)}")
-    if monitor == "none" or not measured:
-        why = "monitor=none" if measured else "no validation split"
-        log.info("%s: best.ckpt is the last epoch; the test set chooses nothing", why)
-        return None
-    chosen = measured[0] if monitor == "auto" else monitor
-    log.info("best.ckpt is chosen by %s", chosen)
-    return chosen
-
-
-def _objection(monitor: str, measured: list[str]) -> str:
-    if monitor.startswith("test/"):
-        return (
-            "the test set chooses nothing; name a metric of val/, or set a validation split apart"
-        )
+def _objection(measured: list[str]) -> str:
     choices = f"choose one of {', '.join(['auto', 'none', *measured])}"
     if measured:
-        return f"not measured here; {choices}"
-    return f"there is no validation split; set one apart (dataset.val_size=0.1), or {choices}"
+        return f"not measured on data without labels; {choices}"
+    return f"there is no validation split; set one apart (val_size=0.1), or {choices}"
 
 
-def _has_labels(images: Images) -> bool:
-    return bool(np.any(images.targets >= 0))
+def _labels_used(monitor: str | None, train: Images, val: Images | None) -> str | None:
+    """The sentence for users of the encoder who count the labels that they buy.
+
+    Nothing but the monitor chooses weights; other evaluations are only looked at.
+    """
+    words = MONITORS.get(monitor or "")
+    if words is None:
+        return None
+    return (
+        f"{words} on the labels of {_num_labels(train):,} training and {_num_labels(val):,} "
+        "validation images"
+    )
+
+
+def _num_labels(images: Images | None) -> int:
+    return 0 if images is None else int(np.count_nonzero(images.targets >= 0))

@@ -2,10 +2,11 @@
 
 from torch import nn
 
-from dal_toolbox.errors import UserError
+from dal_toolbox.arguments import at_least, between
 from dal_toolbox.registry import Registry
 
 PROJECTORS: Registry[nn.Module] = Registry("projector")
+WIDEST = 2**16  # eight times the widest of the literature
 
 
 def build_projector(
@@ -17,15 +18,24 @@ def build_projector(
 
     Raises:
         UnknownName: No projector has this name.
-        UserError: A width is below 1.
+        ValueError: A width is out of its range.
     """
     hidden = in_features if hidden_features is None else hidden_features
-    for key, width in (("projector_dim", out_features), ("projector_hidden_dim", hidden)):
-        if width < 1:
-            raise UserError(f"model.{key}={width}: give at least 1, such as 128")
+    check_widths(out_features=out_features, hidden_features=hidden)
     return PROJECTORS.build(
         name, in_features=in_features, out_features=out_features, hidden_features=hidden
     )
+
+
+def check_widths(**widths: int | None) -> None:
+    """Checks for widths of layers, by name; None is chosen elsewhere.
+
+    Raises:
+        ValueError: One is no integer from 1 to 65,536.
+    """
+    given = {name: width for name, width in widths.items() if width is not None}
+    at_least(1, **given)
+    between(1, WIDEST, **given)
 
 
 @PROJECTORS.register("linear")

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dal_toolbox.arguments import non_negative
+
 
 class LARS(Optimizer):
     """Layer-wise adaptive rate scaling, the classic form that SimCLR used.
@@ -29,6 +31,9 @@ class LARS(Optimizer):
         momentum: Momentum of the updates.
         weight_decay: Of matrices and convolutions only.
         trust_coefficient: η of the paper.
+
+    Raises:
+        ValueError: A number is negative.
     """
 
     def __init__(
@@ -41,9 +46,7 @@ class LARS(Optimizer):
         trust_coefficient: float = 0.001,
     ) -> None:
         options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        for name, value in {**options, "trust_coefficient": trust_coefficient}.items():
-            if value < 0:
-                raise ValueError(f"LARS: {name}={value} is negative")
+        non_negative(**options, trust_coefficient=trust_coefficient)
         super().__init__(params, {**options, "trust_coefficient": trust_coefficient})
 
     @torch.no_grad()

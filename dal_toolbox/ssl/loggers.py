@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
+from dal_toolbox.arguments import one_of
 from dal_toolbox.errors import UserError
 
 NAMES = ("csv", "tensorboard", "wandb")
@@ -18,14 +19,24 @@ def make_loggers(name: str, folder: Path) -> list[Logger]:
         folder: The run folder.
 
     Raises:
-        UserError: The name is unknown, or the package is not installed.
+        ValueError: The name is unknown.
+        UserError: The package is not installed.
     """
-    if name not in NAMES:
-        raise UserError(f"logger={name}: choose one of {', '.join(NAMES)}")
+    check_logger(name)
     if name == "csv":
         return []
-    if find_spec(name) is None:
-        raise UserError(f"logger={name} needs a package: pip install -e '.[{name}]'")
     if name == "tensorboard":
         return [TensorBoardLogger(folder, name="tensorboard", version="")]
     return [WandbLogger(project="dal_toolbox", save_dir=folder, name=folder.name)]
+
+
+def check_logger(name: str) -> None:
+    """Checks that :func:`make_loggers` can make what it is asked for.
+
+    Raises:
+        ValueError: The name is unknown.
+        UserError: The package is not installed.
+    """
+    one_of(NAMES, name=name)
+    if name != "csv" and find_spec(name) is None:
+        raise UserError(f"name={name}: needs a package: pip install -e '.[{name}]'")

@@ -7,11 +7,12 @@ from typing import Literal, get_args
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from dal_toolbox.errors import UserError
+from dal_toolbox.arguments import at_least, between, non_negative, one_of, positive
 from dal_toolbox.ssl.lars import LARS
 
 OptimizerName = Literal["sgd", "lars", "adamw"]
 LearningRateScaling = Literal["none", "linear", "sqrt"]
+LARGEST = 1e6  # stands for "as large as you like": beyond it float32 overflows
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Optimization:
         trust_coefficient: η of LARS.
 
     Raises:
-        UserError: An unknown name, a number out of its range, or a warmup given twice.
+        ValueError: An unknown name, a number out of its range, or a warmup given twice.
     """
 
     name: OptimizerName = "sgd"
@@ -51,26 +52,20 @@ class Optimization:
     trust_coefficient: float = 0.001
 
     def __post_init__(self) -> None:
-        for key, allowed in (("name", OptimizerName), ("lr_scaling", LearningRateScaling)):
-            if getattr(self, key) not in get_args(allowed):
-                known = ", ".join(get_args(allowed))
-                raise UserError(f"optimizer.{key}={getattr(self, key)!r}: choose one of {known}")
-        for key in ("weight_decay", "momentum", "warmup_epochs", "min_lr"):
-            if getattr(self, key) < 0:
-                raise UserError(f"optimizer.{key}={getattr(self, key)}: must not be negative")
-        for key in ("base_lr", "base_batch_size", "trust_coefficient"):
-            if getattr(self, key) <= 0:
-                raise UserError(f"optimizer.{key}={getattr(self, key)}: must be positive")
-        if self.momentum >= 1:
-            raise UserError(f"optimizer.momentum={self.momentum}: must be below 1")
-        if not 0 <= self.warmup_share <= 1:
-            raise UserError(
-                f"optimizer.warmup_share={self.warmup_share}: give a share from 0 to 1, such as 0.1"
-            )
+        one_of(get_args(OptimizerName), name=self.name)
+        one_of(get_args(LearningRateScaling), lr_scaling=self.lr_scaling)
+        positive(base_lr=self.base_lr, trust_coefficient=self.trust_coefficient)
+        at_least(1, base_batch_size=self.base_batch_size)
+        non_negative(warmup_epochs=self.warmup_epochs)
+        for key in ("base_lr", "weight_decay", "min_lr", "trust_coefficient"):
+            between(0, LARGEST, **{key: getattr(self, key)})
+        between(0, 1, momentum=self.momentum, warmup_share=self.warmup_share)
+        if self.momentum == 1:
+            raise ValueError(f"momentum={self.momentum!r}: must be below 1")
         if self.warmup_share and self.warmup_epochs:
-            raise UserError(
-                f"optimizer.warmup_share={self.warmup_share:g} and optimizer.warmup_epochs="
-                f"{self.warmup_epochs:g} both set the warmup: leave one of them at 0"
+            raise ValueError(
+                f"warmup_share={self.warmup_share:g}: leave it at 0, or warmup_epochs="
+                f"{self.warmup_epochs:g}; both set the warmup"
             )
 
     def learning_rate(self, batch_size: int) -> float:
@@ -122,4 +117,4 @@ def build_optimizer(
         {"params": [w for w in trained if w.ndim > 1], "weight_decay": decay},
         {"params": [w for w in trained if w.ndim <= 1], "weight_decay": 0.0},
     ]
-    return AdamW(groups, learning_rate, betas=(momentum, 0.999), fused=True)
+    return AdamW(groups, learning_rate, betas=(float(momentum), 0.999), fused=True)

@@ -1,18 +1,17 @@
 """Pretrains a method and leaves checkpoints and metrics in a folder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.loggers import Logger
 
 from dal_toolbox.augment import BatchAugment
 from dal_toolbox.datasets import ImageLoader, Images
 from dal_toolbox.datasets.residency import ResidentImages, resident_loader
-from dal_toolbox.encoders.precision import default_device, resolve_precision
 from dal_toolbox.errors import UserError
 from dal_toolbox.progress import log
 from dal_toolbox.ssl._memory import explained, training_advice
@@ -28,6 +27,7 @@ from dal_toolbox.ssl.callbacks import (
 from dal_toolbox.ssl.callbacks.checkpoints import Checkpoints, load_weights
 from dal_toolbox.ssl.callbacks.report import Report
 from dal_toolbox.ssl.optimization import Optimization
+from dal_toolbox.ssl.options import TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class PretrainResult:
         best_score: The metric in that epoch.
         rows: The rows of ``metrics.csv``.
         resumed_from: Number of epochs that were done before this call.
+        lost: What became of a best epoch that could not be kept, in a sentence.
     """
 
     method: SSLMethod
@@ -53,6 +54,7 @@ class PretrainResult:
     best_score: float | None
     rows: list[dict[str, float]]
     resumed_from: int
+    lost: str | None = None
 
     def load_best(self) -> SSLMethod:
         """The method with the weights of the best epoch."""
@@ -90,13 +92,13 @@ def pretrain(
     Args:
         method: The method; its encoder is trained in place.
         train: The images.
-        folder: Gets ``metrics.csv`` and ``checkpoints/{last,best}.ckpt``.
+        folder: Gets ``metrics.csv`` and ``checkpoints/{last,previous,best}.ckpt``.
         augment: uint8 images (b, c, h, w) -> views (v · b, c, h, w).
         epochs: Passes over the images.
         batch_size: Images of a batch. The incomplete last batch of an epoch is left out.
         optimization: Optimizer and schedule.
         accumulate_batches: Batches whose gradients are averaged for one optimizer step.
-        precision: ``32``, ``bf16``, ``16``, or ``auto`` by device.
+        precision: ``32``, ``bf16``, ``16``, or ``auto``: by device, and as an interrupted run began.
         device: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``.
         residency: Where decoded images lie: ``device``, ``memory``, ``disk``, or ``auto`` by size,
             see :func:`dal_toolbox.datasets.residency.resident`. The losses do not depend on it.
@@ -110,45 +112,54 @@ def pretrain(
         progress: Shows a progress bar, where standard error is a terminal.
 
     Raises:
-        UserError: Options that cannot be, or a checkpoint of another run in ``folder``.
+        ValueError: An option that cannot be.
+        UserError: A checkpoint of another run in ``folder``, or files that cannot be written.
         OutOfMemory: The accelerator is too small; the message names the knobs.
         NonFiniteLoss: The training diverged.
     """
-    _check(epochs, accumulate_batches, monitor)
-    place = default_device() if device == "auto" else torch.device(device)
-    precision = resolve_precision(precision, place)
+    options = TrainingOptions(
+        epochs=epochs, batch_size=batch_size, accumulate_batches=accumulate_batches,
+        precision=precision, device=device, residency=residency, num_workers=num_workers,
+        seed=seed, monitor=monitor,
+    )  # fmt: skip
     loader = training_loader(train, batch_size, num_workers=num_workers, seed=seed)
     method.configure(augment, optimization or Optimization(), loader.batch_size, compile=compile)
-    facts = {
-        **_facts(method),
-        "epochs": epochs,
-        "accumulate_batches": accumulate_batches,
-        "precision": precision,
-        "seed": seed,
-        "images": train.fingerprint,
-    }
     report = Report(folder / "metrics.csv", progress=progress)
-    checkpoints = Checkpoints(folder / "checkpoints", facts, monitor)
-    done = checkpoints.prepare()
-    _log_plan(method, loader, accumulate_batches, f"{place}, precision {precision}")
-    if done < epochs:
-        loader = resident_loader(loader, residency, place)
-    measures = [ThroughputMeter(), ContrastiveAccuracy(), CollapseMonitor(), FiniteLoss()]
-    with quiet(), preserved_generators(place):
-        trainer = build_trainer(
-            place,
-            precision,
-            [*measures, *callbacks, report, checkpoints],
-            max_epochs=epochs,
-            accumulate_grad_batches=accumulate_batches,
-            deterministic=deterministic,
-            logger=list(loggers) or False,
-            log_every_n_steps=min(50, len(loader)),
-        )
-        batches = EpochBatches(loader, augment, seed, epoch=lambda: trainer.current_epoch)
-        last = checkpoints.last if done else None
-        with explained(lambda: _smaller(method, loader, accumulate_batches, precision)):
-            trainer.fit(method, batches, ckpt_path=last, weights_only=True)
+    checkpoints = Checkpoints(folder / "checkpoints", monitor)
+    place = options.place
+    with _continuable(checkpoints):
+        arithmetic, reason = options.arithmetic(checkpoints.find())
+        facts = {
+            **_facts(method),
+            "epochs": epochs,
+            "accumulate_batches": accumulate_batches,
+            "precision": arithmetic,
+            "seed": seed,
+            "images": train.fingerprint,
+        }
+        done = checkpoints.prepare(method, facts)
+        _log_plan(method, loader, accumulate_batches, f"{place}, precision {arithmetic} ({reason})")
+        if done < epochs:
+            loader = resident_loader(loader, residency, place)
+        measures = [ThroughputMeter(), ContrastiveAccuracy(), CollapseMonitor(), FiniteLoss()]
+        with quiet(), preserved_generators(place):
+            trainer = build_trainer(
+                place,
+                arithmetic,
+                [*measures, *callbacks, report, checkpoints],
+                max_epochs=epochs,
+                accumulate_grad_batches=min(accumulate_batches, len(loader)),
+                deterministic=deterministic,
+                logger=list(loggers) or False,
+                log_every_n_steps=min(50, len(loader)),
+            )
+            batches = EpochBatches(loader, augment, seed, epoch=lambda: trainer.current_epoch)
+            with explained(
+                lambda: f"batch_size={loader.batch_size}",
+                lambda: _smaller(method, loader, accumulate_batches, arithmetic),
+            ):
+                trainer.fit(method, batches, ckpt_path=checkpoints.resumed, weights_only=True)
+        lost = checkpoints.ensure_best()
     return PretrainResult(
         method=method,
         last=checkpoints.last,
@@ -158,15 +169,23 @@ def pretrain(
         best_score=checkpoints.best_score,
         rows=report.rows,
         resumed_from=done,
+        lost=lost,
     )
 
 
-def _check(epochs: int, accumulate_batches: int, monitor: str | None) -> None:
-    for name, value in (("n_epochs", epochs), ("accumulate_batches", accumulate_batches)):
-        if value < 1:
-            raise UserError(f"model.{name}={value}: give at least 1")
-    if monitor is not None and monitor.startswith("test/"):
-        raise UserError(f"monitor={monitor}: the test set chooses nothing; name a metric of val/")
+@contextmanager
+def _continuable(checkpoints: Checkpoints) -> Iterator[None]:
+    """Says what the operating system refused, and how the run goes on."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, UserError):
+            raise
+        file = error.filename or checkpoints.folder
+        raise UserError(
+            f"{file}: {error.strerror or error}; once that is mended, the same command goes on "
+            "after the last epoch that was saved"
+        ) from error
 
 
 def _facts(method: SSLMethod) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
+from dal_toolbox.arguments import at_least, between, one_of, positive
 from dal_toolbox.encoders import Encoder
-from dal_toolbox.errors import UserError
 from dal_toolbox.ssl.base import SSL_METHODS, SSLMethod
-from dal_toolbox.ssl.heads import build_projector
+from dal_toolbox.ssl.heads import PROJECTORS, build_projector, check_widths
 from dal_toolbox.ssl.losses import nt_xent
 
 
@@ -19,6 +19,9 @@ class SimCLR(SSLMethod):
         projector_dim: Length of a projection.
         projector_hidden_dim: Width of the hidden layers. None: that of the features.
         temperature: Divides the cosine similarities of the projections.
+
+    Raises:
+        ValueError: A name is unknown, or a number is out of its range.
     """
 
     def __init__(
@@ -31,10 +34,11 @@ class SimCLR(SSLMethod):
         temperature: float = 0.5,
     ) -> None:
         super().__init__(encoder)
-        if temperature <= 0:
-            raise UserError(
-                f"model.temperature={temperature}: must be positive, such as 0.1 or 0.5"
-            )
+        one_of(PROJECTORS, projector=projector)
+        at_least(1, projector_dim=projector_dim)
+        check_widths(projector_dim=projector_dim, projector_hidden_dim=projector_hidden_dim)
+        positive(temperature=temperature)
+        between(1e-4, 1e4, temperature=temperature)  # beyond, float32 knows 0 and infinity only
         self.projector = build_projector(
             projector, encoder.num_features, projector_dim, projector_hidden_dim
         )

@@ -1,7 +1,7 @@
 """Active-learning cycles on cached features."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ import waiting
 from rich.table import Table
 
 from dal_toolbox.active_learning.evaluation import evaluation_on
-from dal_toolbox.active_learning.initial import INITIAL
+from dal_toolbox.active_learning.initial import INITIAL, InitialSelection
 from dal_toolbox.active_learning.journal import Journal
 from dal_toolbox.active_learning.loop import run_cycles
-from dal_toolbox.active_learning.oracles import ORACLES, JournaledOracle
-from dal_toolbox.active_learning.oracles.file import LabelsWanted
+from dal_toolbox.active_learning.oracles import ORACLES, JournaledOracle, Oracle
+from dal_toolbox.active_learning.oracles.file import FileOracle, LabelsWanted
 from dal_toolbox.active_learning.records import (
     CycleResult,
     append_result,
@@ -23,11 +23,13 @@ from dal_toolbox.active_learning.records import (
     resumable,
     write_picks,
 )
-from dal_toolbox.active_learning.strategies import STRATEGIES
+from dal_toolbox.active_learning.strategies import STRATEGIES, QueryStrategy
+from dal_toolbox.active_learning.strategies.base import check_needs
 from dal_toolbox.analysis.curves import LearningCurve
 from dal_toolbox.analysis.plots import plot_learning_curves
+from dal_toolbox.arguments import at_least
 from dal_toolbox.classifiers import CLASSIFIERS, Classifier
-from dal_toolbox.config import build, launch, load_features
+from dal_toolbox.config import build, check_extraction, in_keys, launch, load_features
 from dal_toolbox.errors import UserError
 from dal_toolbox.features import DatasetFeatures
 from dal_toolbox.metrics import area_under_learning_curve
@@ -38,29 +40,23 @@ from dal_toolbox.runs import RunFolder
 def main(config: dict[str, Any], folder: Path) -> None:
     """Runs the cycles; an interrupted run continues with the picks that it would have made."""
     started = time.perf_counter()
+    strategy, initial = check(config)
     run = RunFolder(folder, config, overwrite=config["overwrite"], lengthens=["num_cycles"])
     if run.finished:
         return
-    strategy, initial = build(STRATEGIES, config["strategy"]), build(INITIAL, config["initial"])
-    data = load_features(config)
-    facts = {**data.facts, "number of items": str(len(data.train))}
-    before = run.stand_on(facts, may_change=["training data", "number of items"])
-    journal = Journal(run.path / "labels.jsonl", items=data.train, classes=data.classes)
-    refuse_lost_items(run, before, len(data.train))
-    oracle = build(
-        ORACLES, config["oracle"], targets=data.train.targets.numpy(), folder=run.path,
-        names=data.train.names, locate=partial(waiting.locate, config),
-    )  # fmt: skip
-    if hasattr(oracle, "read"):
+    data = load_features(config, check=lambda bundle: check_size(config, len(bundle.train)))
+    check_size(config, len(data.train))
+    journal = open_journal(run, data)
+    oracle = make_oracle(config, data.train.targets.numpy(), run.path, data.train.names)
+    if isinstance(oracle, FileOracle):
         oracle.read(journal)
     file = run.path / "results.jsonl"
     results = resumable(read_results(file), journal, file)
+    start = initial.describe(strategy)
     if results:
         log.info("resuming after cycle %d", results[-1].cycle)
     else:
-        log.info(
-            "the first %d items are chosen %s", config["num_initial"], initial.describe(strategy)
-        )
+        log.info("the first %d items are chosen %s", config["num_initial"], start)
     num_classes = max(1, len(journal.classes or ()))
     cycles = run_cycles(
         data.train,
@@ -88,7 +84,52 @@ def main(config: dict[str, Any], folder: Path) -> None:
         waiting.wait(run, config, oracle, journal, wanted)
         return
     write_picks(run.path / "picks.csv", results, journal.classes or ())
-    finish(run, results, config, notes_of(initial.describe(strategy), initial.looks_at_labels))
+    notes = [f"initial labels {start}"] if initial.looks_at_labels else []
+    finish(run, results, config, [*notes, *data.notes], start)
+
+
+def check(config: dict[str, Any]) -> tuple[QueryStrategy, InitialSelection]:
+    """Checks all that can be checked before data is opened; strategy and initial selection."""
+    check_extraction(config)
+    with in_keys():
+        at_least(1, num_initial=config["num_initial"], query_size=config["query_size"])
+        at_least(0, num_cycles=config["num_cycles"])
+    strategy, initial = build(STRATEGIES, config["strategy"]), build(INITIAL, config["initial"])
+    build(CLASSIFIERS, config["classifier"], num_classes=2)
+    make_oracle(config, np.zeros(1, dtype=np.int64), Path(), ["none"])
+    try:
+        check_needs(strategy, CLASSIFIERS[config["classifier"]["name"]])
+    except ValueError as error:
+        name = config["classifier"]["name"]
+        raise UserError(
+            f"strategy={config['strategy']['name']} classifier={name}: {error}"
+        ) from None
+    return strategy, initial
+
+
+def check_size(config: dict[str, Any], size: int) -> None:
+    """Checks whether the pool is large enough for the first labels."""
+    if config["num_initial"] > size:
+        raise UserError(f"num_initial={config['num_initial']} of a pool of {size} items")
+
+
+def make_oracle(
+    config: dict[str, Any], targets: np.ndarray, folder: Path, names: Sequence[str]
+) -> Oracle:
+    """The oracle of the config."""
+    locate = partial(waiting.locate, config)
+    return build(
+        ORACLES, config["oracle"], targets=targets, folder=folder, names=names, locate=locate
+    )
+
+
+def open_journal(run: RunFolder, data: DatasetFeatures) -> Journal:
+    """The labels so far, of a run whose data are those that it began with, or more."""
+    facts = {**data.facts, "number of items": str(len(data.train))}
+    before = run.stand_on(facts, may_change=["training data", "number of items"])
+    journal = Journal(run.path / "labels.jsonl", items=data.train, classes=data.classes)
+    refuse_lost_items(run, before, len(data.train))
+    return journal
 
 
 def refuse_lost_items(run: RunFolder, before: dict[str, str], size: int) -> None:
@@ -115,13 +156,12 @@ def make_evaluation(data: DatasetFeatures) -> Callable[[Classifier], dict[str, f
     return evaluation_on(data.test.values[known], data.test.targets[known])
 
 
-def notes_of(chosen: str, looks_at_labels: bool) -> list[str]:
-    """What a reader of the results must know."""
-    return [f"initial labels {chosen}"] if looks_at_labels else []
-
-
 def finish(
-    run: RunFolder, results: list[CycleResult], config: dict[str, Any], notes: list[str]
+    run: RunFolder,
+    results: list[CycleResult],
+    config: dict[str, Any],
+    notes: list[str],
+    start: str,
 ) -> None:
     """Draws the learning curve, prints it, and writes the results."""
     labels = [result.num_labeled for result in results]
@@ -134,7 +174,7 @@ def finish(
             )
         plot_learning_curves([curve], run.path / "plots" / "learning_curve.png")
     console.print(to_table(results, config["strategy"]["name"]))
-    run.finish({**summary, "notes": notes})
+    run.finish({**summary, "initial": start, "notes": notes})
 
 
 def learning_curve(results: list[CycleResult], config: dict[str, Any]) -> LearningCurve:

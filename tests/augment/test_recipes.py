@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from dal_toolbox.augment import RECIPES
-from dal_toolbox.augment.view import AugmentationError
 from dal_toolbox.registry import UnknownName
 
 RGB = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
@@ -79,15 +78,15 @@ def test_number_of_views_is_free():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"blurr": 0.5}, "unknown parameter 'blurr'.*Known: scale, ratio"),
+        ({"blurr": 0.5}, "blurr=0.5: no parameter of an augmentation. Known: scale, ratio"),
         ({"solarize": [0.1, 0.2, 0.3]}, "one for each of 2 views"),
-        ({"strength": 3.0}, "strength=3.0 .* from 0 to 2.5"),
+        ({"strength": 3.0}, "strength=3.0: must be a number from 0 to 2.5"),
         ({"scale": 0.5}, "scale=0.5"),
-        ({"num_views": 0}, "0 views"),
+        ({"num_views": 0}, "num_views=0: must be an integer of at least 1"),
     ],
 )
 def test_wrong_changes_are_named(wrong, message):
-    with pytest.raises(AugmentationError, match=message):
+    with pytest.raises(ValueError, match=message):
         RECIPES.build("simclr", size=32, **RGB, **wrong)
 
 

@@ -68,6 +68,12 @@ def _imagenet(wnids):
     return make
 
 
+def _imagenet_with_devkit(path):
+    tests = _tests_of("imagenet")
+    files = tests["train_files"]() | tests["val_files"]() | tests["devkit"]()
+    tests["write"](path / "ImageNet", {**files, "synset_words.txt": tests["MAPPING"]})
+
+
 def _imagenet_subset(number):
     from dal_toolbox.datasets._wnids import subset
 
@@ -94,7 +100,7 @@ MAKE = {
     "STL10": _stl10,
     "MNIST": _idx("MNIST"),
     "FashionMNIST": _idx("FashionMNIST"),
-    "ImageNet": _imagenet(["n01440764", "n01443537", "n01484850"]),
+    "ImageNet": _imagenet_with_devkit,
     **{f"ImageNet{number}": _imagenet_subset(number) for number in (50, 100, 200)},
     "UTKFace": _utkface,
     "folder": _folder,

@@ -87,7 +87,9 @@ def test_folder_is_read(tmp_path, cifar10_files, check_bundle):
     assert bundle.val is None
 
 
-def test_archive_is_checked_unpacked_and_read(tmp_path, cifar10_files, monkeypatch):
+@pytest.fixture
+def unpacked(tmp_path, cifar10_files):
+    """The folder, made of an archive."""
     tar = tmp_path / "cifar-10-python.tar.gz"
     md5 = write_tar(tar, "cifar-10-batches-py", cifar10_files)
     with pytest.raises(BadArchive, match=f"has MD5 {md5} instead of c58f3010"):
@@ -96,6 +98,30 @@ def test_archive_is_checked_unpacked_and_read(tmp_path, cifar10_files, monkeypat
     ours = Archive(cifar.CIFAR10.dataset, cifar.CIFAR10.url, md5, cifar.CIFAR10.folder)
     fetch(ours, tmp_path, download=False)
     check_cifar10(DATASETS.build("CIFAR10", dataset_path=tmp_path), cifar10_files)
+    return tmp_path / "cifar-10-batches-py"
+
+
+def test_archive_is_checked_unpacked_and_read(unpacked):
+    assert unpacked.is_dir()
+
+
+@pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta", "checksums.json"])
+@pytest.mark.parametrize("damage", ["flipped", "zeros", "longer"])
+def test_what_was_unpacked_is_checked_at_every_start(unpacked, name, damage):
+    content = bytearray((unpacked / name).read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    elif damage == "zeros":
+        content[-80:-60] = bytes(20)
+    (unpacked / name).write_bytes(content + b" x" if damage == "longer" else content)
+    with pytest.raises(
+        BadArchive, match=r"is not what was unpacked, by .*checksums.json"
+    ) as caught:
+        DATASETS.build("CIFAR10", dataset_path=unpacked.parent)
+    assert "\n" not in str(caught.value)
+    (unpacked / "checksums.json").unlink()  # then it is as if it had been unpacked by hand
+    if name in ("data_batch_3", "checksums.json"):
+        DATASETS.build("CIFAR10", dataset_path=unpacked.parent)
 
 
 def test_validation_is_taken_from_training(tmp_path, cifar10_files, check_bundle):

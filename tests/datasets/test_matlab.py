@@ -10,7 +10,7 @@ from scipy.io import loadmat, savemat
 
 from dal_toolbox.datasets import DatasetNotFound
 from dal_toolbox.datasets._unpack import BadArchive
-from dal_toolbox.datasets.matlab import read_matlab
+from dal_toolbox.datasets.matlab import read_matlab, read_structs
 
 DTYPES = ["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"]
 
@@ -142,3 +142,66 @@ def test_any_change_of_a_byte_is_survived(tmp_path, compress):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DatasetNotFound, match=r"x\.mat is missing"):
         read_matlab(tmp_path / "x.mat", {"X": 1})
+
+
+FIELDS = ("number", "text")
+
+
+def structs(*rows, dtype=("number", "text", "other")):
+    return np.array(list(rows), dtype=[(name, object) for name in dtype])[:, None]
+
+
+@pytest.mark.parametrize("do_compression", [False, True])
+def test_structs_are_read_as_they_were_written(tmp_path, do_compression):
+    rows = [
+        (1, "tench, Tinca tinca", np.arange(5)),
+        (2.5, "n\u00e9e", {"a": 1}),
+        (np.int16(3), "", [1, "a"]),
+    ]
+    savemat(tmp_path / "x.mat", {"a": 1, "s": structs(*rows)}, do_compression=do_compression)
+    found = read_structs(tmp_path / "x.mat", "s", FIELDS, 3)
+    assert [(number.item(), text) for number, text in found] == [row[:2] for row in rows]
+    with pytest.raises(BadArchive, match="wanted up to 2 elements"):
+        read_structs(tmp_path / "x.mat", "s", FIELDS, 2)
+    for name, fields in [("t", FIELDS), ("a", FIELDS), ("s", ("missing",))]:
+        with pytest.raises(BadArchive, match=r"x\.mat is not the official file"):
+            read_structs(tmp_path / "x.mat", name, fields, 3)
+
+
+@pytest.mark.parametrize("do_compression", [False, True])
+def test_any_damage_to_structs_is_survived(tmp_path, do_compression):
+    file = tmp_path / "x.mat"
+    savemat(file, {"s": structs((1, "one", 2), (2, "two", "x"))}, do_compression=do_compression)
+    content = file.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        damaged = bytearray(content)
+        for place in rng.integers(128, len(content), 3):
+            damaged[place] = rng.integers(256)
+        file.write_bytes(damaged)
+        try:
+            read_structs(file, "s", FIELDS, 10)
+        except BadArchive as error:
+            assert "\n" not in str(error)
+
+
+def test_deep_nesting_is_not_followed(tmp_path):
+    """Cells in cells, a hundred thousand deep, crash scipy."""
+    head = (
+        element(6, struct.pack("<II", 1, 0))
+        + element(5, struct.pack("<ii", 1, 1))
+        + element(1, b"")
+    )
+    length, parts = 0, []
+    for _ in range(100_000):
+        parts.append(struct.pack("<II", 14, length + len(head)) + head)
+        length += len(parts[-1])
+    head = element(6, struct.pack("<II", 2, 0)) + element(5, struct.pack("<ii", 1, 1))
+    head += (
+        element(1, b"s") + element(5, struct.pack("<i", 8)) + element(1, b"number\0\0text\0\0\0\0")
+    )
+    content = head + b"".join(reversed(parts))
+    whole = b"MATLAB 5.0".ljust(124) + struct.pack("<H", 0x100) + b"IM" + element(14, content)
+    (tmp_path / "x.mat").write_bytes(whole)
+    with pytest.raises(BadArchive, match="a field is no small array"):
+        read_structs(tmp_path / "x.mat", "s", FIELDS, 10)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dal_toolbox.encoders import _exporters, create_encoder
-from dal_toolbox.encoders.export import ExportFailed, export_encoder
+from dal_toolbox.encoders.export import ExportFailed, check_types, export_encoder
 from dal_toolbox.errors import UserError
 
 FACTS = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.25), "classes": ("cat", "dog")}
@@ -162,9 +162,24 @@ def test_missing_package_names_the_extra(tmp_path, monkeypatch):
 
 def test_mistakes_are_plain_lines(tmp_path):
     encoder, batch = make("small", 8), real_batch(2, 8)
-    with pytest.raises(UserError, match="'tflite': choose of torchscript, onnx, torch_export"):
+    with pytest.raises(
+        ValueError, match="types='tflite': choose one of torchscript, onnx, torch_export"
+    ):
         export_encoder(encoder, tmp_path, types=["tflite"], facts=FACTS, batch=batch)
     with pytest.raises(UserError, match="needs the std of 3 channels"):
         export_encoder(encoder, tmp_path, facts={"mean": FACTS["mean"]}, batch=batch)
     with pytest.raises(UserError, match=r"images of shape \(b, 3, 8, 8\), not \(2, 3, 9, 9\)"):
         export_encoder(encoder, tmp_path, facts=FACTS, batch=real_batch(2, 9))
+
+
+@pytest.mark.parametrize("types", ["onnx", None, 3, ["onx"], ["torchscript", ["onnx"]], {"a": 1}])
+def test_types_are_checked_without_an_encoder(types):
+    with pytest.raises((ValueError, UserError), match="^types="):
+        check_types(types)
+
+
+def test_missing_packages_are_found_without_an_encoder(monkeypatch):
+    monkeypatch.setattr("dal_toolbox.encoders.export.find_spec", lambda name: None)
+    check_types(["torchscript", "torch_export"])
+    with pytest.raises(UserError, match=r"types=onnx: needs the package onnx: pip install"):
+        check_types(["onnx"])

@@ -7,6 +7,7 @@ from dal_toolbox.augment import RECIPES
 from dal_toolbox.datasets import DATASETS, ImageArray
 from dal_toolbox.encoders import create_encoder
 from dal_toolbox.ssl import SSL_METHODS, Optimization
+from dal_toolbox.ssl.callbacks import CleanFeatures
 from dal_toolbox.ssl.pretrain import pretrain
 
 
@@ -25,6 +26,11 @@ def few(bundle):
 @pytest.fixture
 def augment(bundle):
     return RECIPES.build("simclr", size=8, mean=bundle.mean, std=bundle.std)
+
+
+@pytest.fixture
+def clean(bundle):
+    return CleanFeatures(bundle.train, bundle.val, split="val", mean=bundle.mean, std=bundle.std)
 
 
 @pytest.fixture
@@ -49,6 +55,7 @@ def train(build, few, augment, tmp_path):
             "batch_size": 32,
             "optimization": Optimization(base_lr=0.5, warmup_epochs=1),
             "device": "cpu",
+            "precision": "32",
             "augment": augment,
             **options,
         }

@@ -9,7 +9,6 @@ from torch import nn
 from dal_toolbox.augment import RECIPES
 from dal_toolbox.encoders import create_encoder
 from dal_toolbox.encoders.base import Encoder
-from dal_toolbox.errors import UserError
 from dal_toolbox.ssl import SSL_METHODS, Optimization
 from dal_toolbox.ssl.byol import BYOL
 from dal_toolbox.ssl.callbacks import CleanFeatures, KNNEvaluation, ValidationLoss
@@ -258,15 +257,15 @@ def test_registered_with_its_views():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"target_momentum": 1.5}, "model.target_momentum=1.5: give a number from 0 to 1"),
-        ({"predictor_hidden_dim": 0}, "model.predictor_hidden_dim=0"),
-        ({"projector_hidden_dim": 0}, "model.projector_hidden_dim=0"),
-        ({"projector_dim": -1}, "model.projector_dim=-1"),
-        ({"forward_views": "both"}, "choose one of separate, concatenated"),
+        ({"target_momentum": 1.5}, "^target_momentum=1.5: must be a number from 0 to 1"),
+        ({"predictor_hidden_dim": 0}, "^predictor_hidden_dim=0"),
+        ({"projector_hidden_dim": 0}, "^projector_hidden_dim=0"),
+        ({"projector_dim": -1}, "^projector_dim=-1"),
+        ({"forward_views": "both"}, "^forward_views='both': choose one of separate, concatenated"),
     ],
 )
 def test_wrong_options_are_named(byol, wrong, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         byol(**wrong)
 
 

@@ -16,17 +16,13 @@ from dal_toolbox.ssl.callbacks import (
     ValidationLoss,
 )
 from dal_toolbox.ssl.callbacks.collapse import projection_std
-from dal_toolbox.ssl.evaluation import plan_evaluation
+from dal_toolbox.ssl.callbacks.report import Report
+from dal_toolbox.ssl.evaluation import EvaluationPlan
 
 
 @pytest.fixture
 def mild(bundle):
     return RECIPES.build("simclr", size=8, mean=bundle.mean, std=bundle.std, strength=0.2)
-
-
-@pytest.fixture
-def clean(bundle):
-    return CleanFeatures(bundle.train, bundle.val, split="val", mean=bundle.mean, std=bundle.std)
 
 
 class Modes(L.Callback):
@@ -135,6 +131,10 @@ def test_images_without_label_are_left_out(bundle):
         CleanFeatures(images, nothing, **options)
 
 
+def plan_evaluation(bundle, augment, **options):
+    return EvaluationPlan(**options).on(bundle, augment)
+
+
 def kinds(evaluation):
     return [type(callback).__name__ for callback in evaluation.callbacks]
 
@@ -178,13 +178,13 @@ def test_plan_that_chooses_the_last_epoch(bundle, mild):
     ("options", "message"),
     [
         ({"monitor": "val/acc"}, "choose one of auto, none, val/knn_accuracy, val/loss"),
-        ({"monitor": "val/linear_accuracy"}, "val/linear_accuracy: not measured here"),
+        ({"monitor": "val/linear_accuracy"}, "monitor='val/linear_accuracy': choose one of"),
         ({"monitor": "val/knn_accuracy", "k": 0}, "choose one of auto, none, val/loss"),
         ({"monitor": "test/knn_accuracy"}, "the test set chooses nothing"),
     ],
 )
 def test_monitor_that_is_not_measured(bundle, mild, options, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises((ValueError, UserError), match=message):
         plan_evaluation(bundle, augment=mild, **options)
 
 
@@ -234,7 +234,7 @@ def test_not_a_number_is_never_the_best(train):
 def test_validation_views_must_differ(bundle):
     recipe = {"size": 8, "mean": bundle.mean, "std": bundle.std}
     equal = RECIPES.build("none", **recipe, num_views=2)
-    with pytest.raises(UserError, match="the views of the validation loss are all alike"):
+    with pytest.raises(ValueError, match="the views of the validation loss are all alike"):
         plan_evaluation(bundle, augment=equal)
     for name in ("mild", "simclr", "byol", "digits"):
         plan_evaluation(bundle, augment=RECIPES.build(name, **recipe))
@@ -252,7 +252,7 @@ def test_out_of_memory_in_an_evaluation(train, clean, monkeypatch):
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr("dal_toolbox.ssl.callbacks.features.extract_features", full)
-    with pytest.raises(UserError, match="lower model.predict_batch_size from 512 to 256"):
+    with pytest.raises(UserError, match="predict_batch_size=512: .* lower it to 256"):
         train(callbacks=[KNNEvaluation(clean, 10)])
 
 
@@ -285,3 +285,54 @@ def test_shares_of_time(train):
         assert 0 < row["augmentation"] < 1
         assert 0 < row["data_wait"] < 1
         assert row["augmentation"] + row["data_wait"] < 1
+
+
+class Watched(L.Callback):
+    """Reads the progress bar after every batch and every epoch."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        report = next(part for part in trainer.callbacks if isinstance(part, Report))
+        if hasattr(report, "_bar"):
+            task = report._bar.tasks[report._task]
+            self.seen.append((task.description, task.completed, task.total))
+
+
+def test_the_bar_counts_epochs_as_its_title_says(train, interrupted):
+    interrupted(1)
+    watched = Watched()
+    train(callbacks=[watched])  # called before the bar moves: two batches an epoch
+    assert {title for title, _, _ in watched.seen} == {"pretraining, epochs"}
+    assert [done for _, done, _ in watched.seen] == [1, 1.5, 2, 2.5]
+    assert {total for _, _, total in watched.seen} == {3}
+
+
+def test_without_labels_and_without_splits_nothing_is_measured(bundle, mild, few, replace, train):
+    alone = replace(bundle, train=few, val=None, test=None)
+    plan = plan_evaluation(alone, augment=mild, linear={})
+    assert (plan.callbacks, plan.monitor, plan.labels_used) == ([], None, None)
+    assert train(callbacks=plan.callbacks, monitor=plan.monitor).best_epoch == 3
+    with pytest.raises(UserError, match="no validation split; set one apart"):
+        plan_evaluation(alone, augment=mild, monitor="val/loss")
+
+
+def test_labels_without_test_split_are_no_evaluation(bundle, mild, replace):
+    assert plan_evaluation(replace(bundle, val=None, test=None), augment=mild).callbacks == []
+
+
+@pytest.mark.parametrize(
+    "monitor, labels_used",
+    [
+        ("auto", "k-NN accuracy on the labels of 1,150 training and 288 validation images"),
+        ("val/knn_accuracy", "k-NN accuracy on the labels of 1,150 training and 288 validation images"),
+        ("val/linear_accuracy", "linear accuracy on the labels of 1,150 training and 288 validation images"),
+        ("val/loss", None),
+        ("val/contrastive_top1", None),
+        ("none", None),
+    ],
+)  # fmt: skip
+def test_labels_that_choose_a_checkpoint_are_counted(bundle, mild, monitor, labels_used):
+    plan = plan_evaluation(bundle, augment=mild, linear={}, monitor=monitor)
+    assert plan.labels_used == labels_used

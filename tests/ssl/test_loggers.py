@@ -12,7 +12,7 @@ def test_csv_needs_no_logger(tmp_path):
 
 
 def test_unknown_name_lists_the_choices(tmp_path):
-    with pytest.raises(UserError, match="choose one of csv, tensorboard, wandb"):
+    with pytest.raises(ValueError, match="name='comet': choose one of csv, tensorboard, wandb"):
         make_loggers("comet", tmp_path)
 
 

@@ -22,7 +22,7 @@ class AutoInitial(InitialSelection):
     """
 
     def __init__(self, *, otherwise: str = "random") -> None:
-        if otherwise != "random" and not STRATEGIES.build(otherwise).starts_cold:
+        if otherwise not in STRATEGIES or not STRATEGIES.build(otherwise).starts_cold:
             raise ValueError(f"otherwise={otherwise!r}: must be a strategy that needs no labels")
         self.otherwise = otherwise
 

@@ -1,38 +1,53 @@
-"""Checkpoints: the last epoch, and the best by a validation metric."""
+"""Checkpoints: the last epoch, the one before it, and the best by a validation metric."""
 
+import io
 import math
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from dal_toolbox.errors import UserError
+from dal_toolbox.io import atomic_file, remove_leftovers
 from dal_toolbox.progress import log
 
 FACTS = "dal_toolbox"  # key of the run's facts in a checkpoint
+NEEDED = {FACTS, "epoch", "state_dict", "callbacks", "optimizer_states", "lr_schedulers"}
+
+
+class DamagedCheckpoint(UserError):
+    """A checkpoint whose bytes are not those that were written."""
 
 
 class Checkpoints(Checkpoint):
     """Writes ``last.ckpt`` after every epoch and ``best.ckpt`` whenever the monitored metric improves.
 
-    A file is complete or absent: it is written under another name and renamed. Without a metric,
+    A file is complete or absent: it is written under another name and renamed. ``previous.ckpt`` is
+    the epoch before the last, for the case that ``last.ckpt`` is damaged. Without a metric,
     ``best.ckpt`` is the last epoch.
 
     Args:
         folder: Where the files go.
-        facts: What must be equal for a run to be continued; plain values.
         monitor: Name of the metric. Losses are minimized, everything else is maximized.
+
+    Attributes:
+        facts: What must be equal for a run to be continued; plain values.
+        resumed: The checkpoint from which the run continues; None at its start.
     """
 
-    def __init__(self, folder: Path, facts: dict[str, Any], monitor: str | None) -> None:
+    def __init__(self, folder: Path, monitor: str | None) -> None:
         self.folder = folder
-        self.facts = facts
         self.monitor = monitor
+        self.facts: dict[str, Any] = {}
         self.best_score: float | None = None
         self.best_epoch: int | None = None
+        self.resumed: Path | None = None
+        self._found: dict[str, Any] | None = None
 
     @property
     def last(self) -> Path:
@@ -40,45 +55,123 @@ class Checkpoints(Checkpoint):
         return self.folder / "last.ckpt"
 
     @property
+    def previous(self) -> Path:
+        """The checkpoint of the epoch before the last."""
+        return self.folder / "previous.ckpt"
+
+    @property
     def best(self) -> Path:
         """The checkpoint of the best epoch."""
         return self.folder / "best.ckpt"
 
-    def prepare(self) -> int:
-        """Makes the folder; the number of epochs done by the run that is continued, or 0.
+    def find(self) -> dict[str, Any]:
+        """Makes the folder; the facts of the run that it holds, none for a new one.
 
         Raises:
-            UserError: The folder holds a checkpoint of a run with other facts.
+            UserError: The folder holds damaged checkpoints alone.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not self.last.is_file():
+        for file in (self.last, self.previous, self.best):
+            remove_leftovers(file)
+        self._found = self._newest()
+        return {} if self._found is None else self._found[FACTS]
+
+    def prepare(self, method: torch.nn.Module, facts: dict[str, Any]) -> int:
+        """The number of epochs done by the run that is continued, or 0; after :meth:`find`.
+
+        Args:
+            method: Whose weights are continued.
+            facts: Those of this run.
+
+        Raises:
+            UserError: The folder holds checkpoints of a run with other facts or weights.
+        """
+        self.facts = facts
+        checkpoint, self._found = self._found, None
+        if checkpoint is None:
             return 0
-        checkpoint = torch.load(self.last, map_location="cpu", weights_only=True)
-        before, now = checkpoint.get(FACTS, {}), self.facts
-        changes = [
-            f"{key}={now.get(key)!r} (was {before.get(key)!r})"
-            for key in {**before, **now}
-            if before.get(key) != now.get(key)
-        ]
-        if changes:
-            raise UserError(
-                f"{self.last} belongs to another run: {', '.join(changes)}; "
-                "choose another folder, or delete this checkpoint"
-            )
+        self._refuse_other_run(checkpoint)
+        check_weights(method, checkpoint["state_dict"], str(self.resumed))
         done = int(checkpoint["epoch"]) + 1
-        log.info("continues after epoch %d of %s", done, self.last)
+        log.info("continues after epoch %d of %s", done, self.resumed)
         return done
+
+    def _newest(self) -> dict[str, Any] | None:
+        """The newest checkpoint that is whole; None where there is none at all."""
+        damaged = []
+        for file in (self.last, self.previous):
+            if not file.is_file():
+                continue
+            try:
+                checkpoint = read_checkpoint(file)
+            except DamagedCheckpoint as error:
+                damaged.append(error)
+                log.warning("%s; tries the epoch before", error)
+                continue
+            self.resumed = file
+            return checkpoint
+        if damaged:
+            raise UserError(
+                f"{damaged[0]}, and there is no whole one of the epoch before; delete "
+                f"{self.folder} to train from the start"
+            )
+        return None
+
+    def _refuse_other_run(self, checkpoint: dict[str, Any]) -> None:
+        before, now = checkpoint[FACTS], self.facts
+        keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        if not keys:
+            return
+        if keys == ["epochs"]:
+            raise UserError(
+                f"epochs={now['epochs']}: {self.resumed} was trained for a schedule of "
+                f"{before['epochs']} epochs, whose cosine cannot be made longer or shorter; choose "
+                "another folder, and start from the weights of this run if you like"
+            )
+        changes = [
+            f"{key.rpartition('.')[2]}={now.get(key)!r} (was {before.get(key)!r})" for key in keys
+        ]
+        raise UserError(
+            f"{self.resumed} belongs to another run: {', '.join(changes)}; choose another folder, "
+            "or delete this checkpoint"
+        )
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Saves; Lightning calls this after all other callbacks."""
         improved = self._improved(trainer)
-        temporary = self.folder / ".last.ckpt.tmp"
-        trainer.save_checkpoint(temporary)
-        if improved:
-            copy = self.folder / ".best.ckpt.tmp"
-            shutil.copyfile(temporary, copy)
-            copy.replace(self.best)
-        temporary.replace(self.last)
+        with atomic_file(self.last) as temporary:
+            trainer.save_checkpoint(temporary)
+            if improved:
+                copy(temporary, self.best)
+            if self.last.is_file():
+                self.last.replace(self.previous)
+
+    def ensure_best(self) -> str | None:
+        """Puts another epoch in the place of a best one that is missing or damaged.
+
+        Returns:
+            What was lost, in one sentence; None where nothing was.
+        """
+        if _epoch_of(self.best) == self.best_epoch is not None:
+            return None
+        for file in (self.last, self.previous):
+            if _epoch_of(file) == self.best_epoch is not None:
+                copy(file, self.best)
+                return None
+        epoch = _epoch_of(self.last)
+        if epoch is None:
+            raise UserError(
+                f"{self.best} and {self.last} are missing or damaged; delete {self.folder} to train "
+                "from the start"
+            )
+        lost = f"{self.best} of epoch {self.best_epoch} is missing or damaged"
+        if self.best_epoch is None:
+            lost = f"{self.monitor} was never a finite number"
+        copy(self.last, self.best)
+        self.best_epoch, self.best_score = epoch, None
+        note = f"{lost}; the encoder is that of epoch {epoch}, the last"
+        log.warning("%s", note)
+        return note
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -89,8 +182,8 @@ class Checkpoints(Checkpoint):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Says how the run goes on."""
-        if self.last.is_file():
+        """Says how the run goes on, where that needs no change of the command."""
+        if self.last.is_file() and not isinstance(exception, UserError):
             log.warning("stopped; the same command continues from %s", self.last)
 
     def state_dict(self) -> dict[str, Any]:
@@ -119,13 +212,79 @@ class Checkpoints(Checkpoint):
         return True
 
 
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes checkpoints where they are wanted; Lightning takes a detour by a folder for temporary files."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Writes a file; a full disk is an ``OSError``."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        Path(path).write_bytes(buffer.getbuffer())
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of a training, checked by the checksums that torch writes into it and never reads.
+
+    Raises:
+        OSError: The file cannot be opened.
+        DamagedCheckpoint: Its bytes are not those that were written, or it is no checkpoint.
+    """
+    path.open("rb").close()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            whole = archive.testzip() is None  # the CRC-32 of every tensor
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True) if whole else {}
+    except Exception as error:  # whatever zipfile and torch make of such bytes
+        raise DamagedCheckpoint(f"{path} is damaged, or no checkpoint") from error
+    if not isinstance(checkpoint, dict) or not checkpoint.keys() >= NEEDED:
+        raise DamagedCheckpoint(f"{path} is damaged, or no checkpoint")
+    return checkpoint
+
+
 def load_weights(module: torch.nn.Module, path: Path) -> None:
     """Loads the weights of a checkpoint into a method.
 
     Raises:
-        UserError: There is no such file.
+        UserError: There is no such file, it is damaged, or its weights are those of another network.
     """
     if not path.is_file():
         raise UserError(f"no checkpoint {path}; it is written at the end of an epoch")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    module.load_state_dict(checkpoint["state_dict"])
+    weights = read_checkpoint(path)["state_dict"]
+    check_weights(module, weights, str(path))
+    module.load_state_dict(weights)
+
+
+def check_weights(module: torch.nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:
+    """Checks that weights fit a network.
+
+    Raises:
+        UserError: Names or shapes differ.
+    """
+    wanted = {name: value.shape for name, value in module.state_dict().items()}
+    found = {name: value.shape for name, value in weights.items()}
+    if wanted != found:
+        name = next(key for key in {**wanted, **found} if wanted.get(key) != found.get(key))
+        raise UserError(
+            f"{source} belongs to another network: {name} has shape {_shape(found.get(name))}, not "
+            f"{_shape(wanted.get(name))}; choose another folder, or delete this checkpoint"
+        )
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a file in whole or not at all."""
+    with atomic_file(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _epoch_of(file: Path) -> int | None:
+    """The epoch of a checkpoint, from 1; None where it is missing or damaged."""
+    try:
+        return int(read_checkpoint(file)["epoch"]) + 1
+    except (DamagedCheckpoint, FileNotFoundError):
+        return None
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "none" if shape is None else str(tuple(shape))

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dal_toolbox.arguments import at_least, non_negative
 from dal_toolbox.progress import log
 
 
@@ -22,6 +23,8 @@ class CollapseMonitor(L.Callback):
     """
 
     def __init__(self, threshold: float = 0.1, patience: int = 5) -> None:
+        non_negative(threshold=threshold)
+        at_least(0, patience=patience)
         self.threshold = threshold
         self.patience = patience
         self.warned = False
@@ -45,8 +48,8 @@ class CollapseMonitor(L.Callback):
             return
         self.warned = True
         log.warning(
-            "epoch %d: the projections have nearly collapsed (spread %.3f of 1); lower "
-            "optimizer.base_lr, or use a larger batch or stronger augmentation",
+            "epoch %d: the projections have nearly collapsed (spread %.3f of 1); lower the learning "
+            "rate (base_lr), or use a larger batch or stronger augmentation",
             trainer.current_epoch + 1,
             spread,
         )

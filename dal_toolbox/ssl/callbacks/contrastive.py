@@ -7,9 +7,9 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from dal_toolbox.arguments import at_least
 from dal_toolbox.augment import BatchAugment
 from dal_toolbox.datasets import ImageLoader, Images
-from dal_toolbox.errors import UserError
 from dal_toolbox.features.extract import evaluating
 from dal_toolbox.ssl._means import EpochMeans
 from dal_toolbox.ssl.base import SSLMethod, check_views
@@ -28,6 +28,8 @@ class ContrastiveAccuracy(L.Callback):
     """
 
     def __init__(self, topk: Sequence[int] = (1, 5)) -> None:
+        for k in topk:
+            at_least(1, topk=k)
         self.topk = tuple(topk)
         self._means = EpochMeans()
 
@@ -61,7 +63,7 @@ class ValidationLoss(L.Callback):
         seed: Fixes the views.
 
     Raises:
-        UserError: All views of an image are alike.
+        ValueError: All views of an image are alike, or a number is out of its range.
     """
 
     def __init__(
@@ -74,6 +76,8 @@ class ValidationLoss(L.Callback):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
+        at_least(1, batch_size=batch_size, interval=interval)
+        at_least(0, num_workers=num_workers)
         _check_random(augment, val.shape)
         self.augment = augment
         self.interval = interval
@@ -110,9 +114,9 @@ def _check_random(augment: BatchAugment, shape: tuple[int, int, int]) -> None:
     noise = torch.randint(0, 256, (32, *shape), dtype=torch.uint8, generator=generator)
     views = augment.to("cpu").seed(0)(noise).chunk(len(augment.views))
     if len(views) > 1 and all(torch.equal(views[0], view) for view in views[1:]):
-        raise UserError(
-            "the views of the validation loss are all alike, so that it tells nothing; choose "
-            "a random recipe, such as validation_augmentation=mild"
+        raise ValueError(
+            "augment: the views of the validation loss are all alike, so that it tells nothing; "
+            "choose a random recipe, such as mild"
         )
 
 

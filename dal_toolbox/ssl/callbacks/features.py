@@ -8,13 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dal_toolbox.arguments import at_least, one_of
 from dal_toolbox.datasets import Images
 from dal_toolbox.datasets.residency import ResidentImages
 from dal_toolbox.encoders import Encoder
 from dal_toolbox.errors import UserError
 from dal_toolbox.features import extract_features
+from dal_toolbox.features.extract import BadFeatures
 from dal_toolbox.ssl._memory import explained
 from dal_toolbox.ssl.batches import EpochBatches
+from dal_toolbox.ssl.callbacks.finite import diverged
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,9 @@ class CleanFeatures:
         batch_size: int = 512,
         num_workers: int = 0,
     ) -> None:
+        one_of(["val", "test"], split=split)
+        at_least(1, batch_size=batch_size)
+        at_least(0, num_workers=num_workers)
         self.train = labeled_only(train, "train")
         self.test = labeled_only(test, split)
         self.split = split
@@ -67,12 +73,19 @@ class CleanFeatures:
         self._snapshot: Snapshot | None = None
 
     def of(self, trainer: L.Trainer, method: L.LightningModule) -> Snapshot:
-        """The features under the present weights of ``method``."""
+        """The features under the present weights of ``method``.
+
+        Raises:
+            NonFiniteLoss: They are not finite.
+        """
         if self._snapshot is None or self._step != trainer.global_step:
             self._snapshot = None  # frees the old features first
             images = resident_copy(trainer, self.train)
-            train = self._extract(method, images, "features of train")
-            test = self._extract(method, self.test, f"features of {self.split}")
+            try:
+                train = self._extract(method, images, "features of train")
+                test = self._extract(method, self.test, f"features of {self.split}")
+            except BadFeatures as error:
+                raise diverged("the features are not finite", trainer, method) from error
             self._snapshot = Snapshot(
                 train,
                 torch.from_numpy(np.array(self.train.targets)),
@@ -84,8 +97,8 @@ class CleanFeatures:
 
     def _extract(self, method: L.LightningModule, images: Images, description: str) -> Tensor:
         size = self.options["batch_size"]
-        advice = f"lower model.predict_batch_size from {size} to {max(1, size // 2)}"
-        with explained(lambda: advice):
+        argument, advice = f"predict_batch_size={size}", f"lower it to {max(1, size // 2)}"
+        with explained(lambda: argument, lambda: advice):
             return extract_features(
                 cast(Encoder, method.encoder),
                 images,

@@ -2,6 +2,7 @@
 
 import lightning as L
 
+from dal_toolbox.arguments import at_least, positive
 from dal_toolbox.classifiers import CLASSIFIERS
 from dal_toolbox.metrics import accuracy
 from dal_toolbox.ssl.callbacks.features import CleanFeatures, is_due
@@ -20,6 +21,9 @@ class KNNEvaluation(L.Callback):
         k: Number of neighbors; all training images where there are fewer.
         temperature: Divides the similarities.
         interval: Epochs between two evaluations.
+
+    Raises:
+        ValueError: A number is out of its range.
     """
 
     def __init__(
@@ -31,6 +35,8 @@ class KNNEvaluation(L.Callback):
         temperature: float = 0.07,
         interval: int = 25,
     ) -> None:
+        at_least(1, num_classes=num_classes, k=k, interval=interval)
+        positive(temperature=temperature)
         self.features = features
         self.interval = interval
         self.options = {"num_classes": num_classes, "k": k, "temperature": temperature}

@@ -2,7 +2,8 @@
 
 import lightning as L
 
-from dal_toolbox.classifiers import CLASSIFIERS
+from dal_toolbox.arguments import at_least
+from dal_toolbox.classifiers import CLASSIFIERS, Classifier
 from dal_toolbox.metrics import accuracy
 from dal_toolbox.ssl.callbacks.features import CleanFeatures, is_due
 
@@ -19,6 +20,10 @@ class LinearEvaluation(L.Callback):
         interval: Epochs between two evaluations.
         classifier: Name of the classifier.
         options: Hyperparameters of the classifier, such as ``num_epochs`` and ``base_lr``.
+
+    Raises:
+        ValueError: A number is out of its range.
+        UnknownName: There is no such classifier.
     """
 
     def __init__(
@@ -30,21 +35,25 @@ class LinearEvaluation(L.Callback):
         classifier: str = "linear_sgd",
         **options: object,
     ) -> None:
+        at_least(1, num_classes=num_classes, interval=interval)
         self.features = features
         self.num_classes = num_classes
         self.interval = interval
         self.classifier = classifier
         self.options = options
+        self._build()  # refuses options before the training
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Evaluates, when it is due."""
         if not is_due(trainer, self.interval):
             return
         now = self.features.of(trainer, pl_module)
-        model = CLASSIFIERS.build(self.classifier, num_classes=self.num_classes, **self.options)
-        model.fit(now.train, now.train_labels)
+        model = self._build().fit(now.train, now.train_labels)
         for split, x, y in (
             ("train", now.train, now.train_labels),
             (self.features.split, now.test, now.test_labels),
         ):
             pl_module.log(f"{split}/linear_accuracy", float(accuracy(model.logits(x), y)))
+
+    def _build(self) -> Classifier:
+        return CLASSIFIERS.build(self.classifier, num_classes=self.num_classes, **self.options)

@@ -9,8 +9,11 @@ from typing import Any
 import lightning as L
 import torch
 
+from dal_toolbox.io import remove_leftovers, write_text
 from dal_toolbox.progress import log, progress_bar
 from dal_toolbox.ssl.callbacks.knn import KNNEvaluation
+
+TITLE = "pretraining, epochs"  # of the progress bar, which counts them
 
 
 class Report(L.Callback):
@@ -34,13 +37,13 @@ class Report(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the row of the untrained encoder, or those of the checkpoint; opens the bar."""
+        remove_leftovers(self.path)
         self.rows = self.rows or _untrained(trainer, pl_module)
         write_csv(self.path, self.rows)
         if self.progress:
             self._bar = self._stack.enter_context(progress_bar())
-            batches = int(trainer.num_training_batches)
-            total, done = batches * (trainer.max_epochs or 1), batches * trainer.current_epoch
-            self._task = self._bar.add_task("pretraining", total=total, completed=done, note="")
+            total, done = trainer.max_epochs or 1, trainer.current_epoch
+            self._task = self._bar.add_task(TITLE, total=total, completed=done, note="")
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Notes the metrics of earlier epochs, which Lightning keeps."""
@@ -60,9 +63,10 @@ class Report(L.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Moves the progress bar."""
+        """Moves the progress bar by a part of an epoch."""
         if self.progress:
-            self._bar.advance(self._task)
+            done = trainer.current_epoch + (batch_idx + 1) / int(trainer.num_training_batches)
+            self._bar.update(self._task, completed=done)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Adds the row of the epoch."""
@@ -75,7 +79,7 @@ class Report(L.Callback):
         summary = summarize(self.rows[-1])
         log.info("epoch %d/%s  %s", row["epoch"], trainer.max_epochs, summary)
         if self.progress:
-            self._bar.update(self._task, note=f"epoch {row['epoch']}  {summary}")
+            self._bar.update(self._task, completed=row["epoch"], note=summary)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Closes the progress bar."""
@@ -103,7 +107,7 @@ def _untrained(trainer: L.Trainer, method: L.LightningModule) -> list[dict[str, 
 
 
 def summarize(row: dict[str, float]) -> str:
-    """What of a row fits into a line.
+    """Formats the columns of a row that fit into one line.
 
     >>> summarize({"train/loss": 5.125, "lr": 0.06, "val/knn_accuracy": 0.5, "images_per_second": 250})
     'loss 5.1250  knn_accuracy 50.0 %  250 images/s'
@@ -126,6 +130,4 @@ def write_csv(path: Path, rows: list[dict[str, float]]) -> None:
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text.getvalue())
-    temporary.replace(path)
+    write_text(path, text.getvalue())
