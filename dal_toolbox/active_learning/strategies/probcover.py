@@ -76,7 +76,7 @@ class ProbCover(QueryStrategy):
         if len(candidates) == len(context.unlabeled):
             items = np.arange(len(context.features))
         x = unit_rows(context, items)
-        delta = self.delta or find_radius(context, x, self.purity, "probcover")
+        delta = float(self.delta or find_radius(context, x, self.purity, "probcover"))
         delta = min(delta, 2 * WIDEST)  # as good as any larger one, and its square is finite
         labeled = rows_of(context, np.searchsorted(items, context.labeled))
         balls = Balls(x, delta, search_bytes(context))

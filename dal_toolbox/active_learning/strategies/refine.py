@@ -79,9 +79,8 @@ class Refine(QueryStrategy):
         self.final = final
         self.options = options
         of_members = dict(check_options(options, "options") or {})
-        self._final = build_base(
-            final, of_members.pop(final, None), "refine", key="final", options_key="options"
-        )
+        own = of_members.pop(final, None) if isinstance(final, str) else None
+        self._final = build_base(final, own, "refine", key="final", options_key="options")
         self._members = build_bases(strategies, of_members, "refine")
         self.needs = needs_of([*self._members.values(), self._final])
         check_count(num_levels=num_levels, num_batches=num_batches)

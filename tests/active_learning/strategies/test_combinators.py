@@ -14,7 +14,6 @@ from dal_toolbox.active_learning.strategies.ensemble import take_turns
 from dal_toolbox.active_learning.strategies.refine import PUBLISHED
 from dal_toolbox.active_learning.strategies.switch import coverage
 from dal_toolbox.active_learning.strategies.tailor import Tailor
-from dal_toolbox.errors import UserError
 
 X, Y = blobs(300)
 
@@ -148,12 +147,12 @@ def test_impossible_arguments_of_refine_are_refused(wrong):
         ("subsample", {"base": "subsample"}, "cannot be made of itself"),
         ("subsample", {"base": "margn"}, "Did you mean 'margin'"),
         ("subsample", {"base": "typiclust", "base_options": {"k": 3}}, "unexpected keyword"),
-        ("switch", {"by": "mood"}, "choose cycle"),
+        ("switch", {"by": "mood"}, "choose one of cycle"),
         ("ensemble", {"strategies": ()}, "at least one"),
-        ("ensemble", {"options": {"coreset": {}}}, r"options for \['coreset'\]"),
+        ("ensemble", {"options": {"coreset": {}}}, "^options=.*coreset not among"),
         ("refine", {"final": "refine"}, "cannot be made of itself"),
     ],
 )
 def test_mistakes_are_named(name, options, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         STRATEGIES.build(name, **options)
