@@ -84,8 +84,8 @@ def _check_choice(values: Mapping[str, Any], group: str, *, required: bool) -> N
 def _check_sources(values: Mapping[str, Any]) -> None:
     """Checks that weights and features that a run starts from exist."""
     source = values.get("features", "encoder")
-    if source not in ("encoder", "raw", "untrained") and not Path(source).is_dir():
-        raise UserError(f"features={source}: no folder; give one, or encoder, raw")
+    if source not in ("encoder", "raw", "untrained") and not Path(source).exists():
+        raise UserError(f"features={source}: no folder or file; give one, or encoder, raw")
     paths = {"encoder.checkpoint": (values.get("encoder") or {}).get("checkpoint")}
     paths["encoder_checkpoint"] = values.get("encoder_checkpoint")
     for key, path in paths.items():

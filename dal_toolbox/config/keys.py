@@ -133,14 +133,16 @@ FEATURES = {
     ),
 }
 SOURCE = Key(
-    "encoder: of encoder_checkpoint or encoder=; raw: the pixels; or a folder of features computed "
+    "encoder: of encoder_checkpoint or encoder=; raw: the pixels; or a folder or file of features computed "
     "elsewhere (train.npy, train_targets.npy, test.npy …).",
     str,
     not_empty,
 )
+ON_ERROR = Key("What happens to rows of files with NaN or infinity.", Literal["raise", "skip"])
 ACTIVE_LEARNING = {
     **FEATURES,
     "features": SOURCE,
+    "features_on_error": ON_ERROR,
     "num_initial": Key("Labels before the first query.", int, partial(at_least, 0)),
     "query_size": Key("Labels bought in each cycle.", int, partial(at_least, 1)),
     "num_cycles": Key("Number of queries.", int, partial(at_least, 0)),
@@ -148,6 +150,7 @@ ACTIVE_LEARNING = {
 EVALUATION = {
     **FEATURES,
     "features": Key(f"{SOURCE.help[:-1]}; untrained: an encoder without training.", str, not_empty),
+    "features_on_error": ON_ERROR,
     "compare_untrained": Key("Also evaluates the same encoder before its training.", bool),
     "images_per_class": Key(
         "Numbers of training images of each class, such as [10,50,200]; null takes all.",
@@ -156,10 +159,23 @@ EVALUATION = {
     ),
     "num_repeats": Key("Draws of each of these numbers.", int, partial(at_least, 1)),
 }
+EXPORT = {
+    "plugins": EVERYWHERE["plugins"],
+    "run": Key(
+        "Run folder of experiments/ssl/main.py, or its encoder.safetensors.", str, not_empty
+    ),
+    "types": Key(
+        "Formats: torchscript, onnx, torch_export.",
+        list[Literal["torchscript", "onnx", "torch_export"]],
+        classes,
+    ),
+}
 EXTRACTION = {
     **FEATURES,
     "splits": Key(
-        "Splits of the data set.", list[Literal["train", "val", "test", "unlabeled"]], classes
+        "Splits of the data set: train, val, test, unlabeled; null takes all that it has.",
+        list[Literal["train", "val", "test", "unlabeled"]] | None,
+        classes,
     ),
     "num_neighbors": Key(
         "Neighbors of the k-NN graph that is computed and cached too; 0: none.",
@@ -263,5 +279,6 @@ MAINS = {
     "features": Main("Feature extraction: an encoder and images in, features out.", EXTRACTION),
     "evaluation": Main("A classifier on frozen features: linear evaluation, transfer.", EVALUATION),
     "active_learning": Main("Active-learning cycles on cached features.", ACTIVE_LEARNING),
+    "export": Main("The encoder of a finished pretraining for deployment.", EXPORT),
     "report": Main("Table and learning curves of several active-learning runs.", REPORT),
 }

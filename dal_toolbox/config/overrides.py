@@ -84,7 +84,7 @@ def check(overrides: Sequence[str], config_name: str, *, sweep: bool = True) -> 
         _check_form(item, sweep)
     for item in groups:
         _check_name(item)
-    values = [item for item in parsed if item not in groups]
+    values = [item for item in parsed if item not in groups and not _is_hydra(item)]
     try:
         for chosen in _jobs(groups):
             defaults = _composed(config_name, tuple(chosen))
@@ -110,7 +110,7 @@ def swept(overrides: Sequence[str]) -> dict[str, int | None]:
 
 def _check_form(item: Override, sweep: bool) -> None:
     text = item.input_line
-    if item.is_add() or item.is_delete():
+    if (item.is_add() or item.is_delete()) and not _is_hydra(item):
         verb = "adds a key, which nothing reads" if item.is_add() else "removes a key"
         raise UserError(f"{text}: {verb}; write key=value for a key of the config")
     if item.is_sweep_override() and not sweep:
@@ -122,6 +122,8 @@ def _check_form(item: Override, sweep: bool) -> None:
 
 def _check_name(item: Override) -> None:
     group = item.key_or_group.partition("/")[0]
+    if item.value() is None:
+        raise UserError(f"{group}=null: leave it out for the default, or name one")
     for value in islice(_values(item), MOST):
         if not isinstance(value, str) or "$" in value or not value:
             names = set(registry_of(group)) if group in GROUPS else set()
@@ -139,7 +141,6 @@ def _composed(config_name: str, choices: tuple[str, ...]) -> DictConfig:
 
 def _assignments(items: Sequence[Override]) -> Iterator[list[tuple[Override, Any]]]:
     """Values of the first job, then with each further value of a sweep in its place."""
-    items = [item for item in items if not item.key_or_group.startswith("hydra.")]
     values = {index: list(islice(_values(item), MOST)) for index, item in enumerate(items)}
     first = [(item, values[index][0]) for index, item in enumerate(items) if values[index]]
     yield first
@@ -163,6 +164,10 @@ def _values(item: Override) -> Iterator[Any]:
         yield item.value()
     elif not _is_pattern(item):  # Hydra resolves patterns of names
         yield from item.sweep_iterator()
+
+
+def _is_hydra(item: Override) -> bool:
+    return item.key_or_group.startswith(("hydra.", "hydra/"))
 
 
 def _is_pattern(item: Override) -> bool:
@@ -198,8 +203,6 @@ def _choices(item: Override) -> list[str]:
 
 def _check_value(item: Override, defaults: DictConfig) -> None:
     key = item.key_or_group
-    if key.startswith("hydra."):
-        return
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(defaults, parent) if parent else defaults
     if not OmegaConf.is_dict(node) or leaf not in node:
