@@ -113,7 +113,7 @@ def read_lines(path: Path) -> list[dict]:
     An incomplete last line is ignored: its writer was killed.
 
     Raises:
-        UserError: A complete line is no JSON object.
+        UserError: A complete line is no JSON object, or was changed after it was written.
     """
     if not path.exists():
         return []
@@ -126,9 +126,9 @@ def read_lines(path: Path) -> list[dict]:
 def append_lines(path: Path, records: list[dict]) -> None:
     """Adds JSON lines, in place of an incomplete last line if there is one, and waits for the disk.
 
-    Numbers that are not finite become null.
+    Each line gets a checksum, ``crc``. Numbers that are not finite become null.
     """
-    text = "".join(json.dumps(_finite(record), allow_nan=False) + "\n" for record in records)
+    text = "".join(_line(_finite(record)) for record in records)
     with path.open("ab+") as file:
         file.truncate(_end_of_last_line(path))
         file.write(text.encode())
@@ -243,6 +243,14 @@ def _end_of_last_line(path: Path) -> int:
     return 0
 
 
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps({**record, "crc": _crc(record)}, allow_nan=False) + "\n"
+
+
+def _crc(record: Mapping[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(record).encode()):08x}"
+
+
 def _parse(line: bytes, path: Path, number: int) -> dict:
     try:
         record = json.loads(line)
@@ -250,4 +258,10 @@ def _parse(line: bytes, path: Path, number: int) -> dict:
         record = None
     if not isinstance(record, dict):
         raise UserError(f"{path}, line {number} is no JSON object; repair or remove that line")
+    crc = record.pop("crc", None)  # none: the line was written by hand
+    if crc is not None and crc != _crc(record):
+        raise UserError(
+            f"{path}, line {number} was changed after it was written; put it back, or, if it is "
+            f"right, remove its crc"
+        )
     return record

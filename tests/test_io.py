@@ -1,8 +1,10 @@
+import json
 import os
 
 import numpy as np
 import pytest
 
+from dal_toolbox.errors import UserError
 from dal_toolbox.io import (
     append_lines,
     atomic_directory,
@@ -112,3 +114,36 @@ def test_any_damage_is_found_in_its_block(tmp_path):
     assert verify_blocks(path, digests, 64) == 15
     path.write_bytes(content)
     assert verify_blocks(path, [*digests, digests[0]], 64) == 16
+
+
+def test_every_changed_byte_of_a_line_is_found(tmp_path):
+    path = tmp_path / "x.jsonl"
+    record = {"names": ["caf\udce9"], "metrics": {"accuracy": 0.1 + 0.2}, "empty": [], "n": None}
+    append_lines(path, [record, {"b": 1}])
+    whole = path.read_bytes()
+    assert read_lines(path) == [record, {"b": 1}]
+    changed = 0
+    for place in range(whole.index(b"\n")):
+        for flip in (1, 4, 16):
+            content = bytearray(whole)
+            content[place] ^= flip
+            path.write_bytes(content)
+            loaded = _loaded(content)
+            if loaded == json.loads(whole.split(b"\n")[0]) or (loaded and "crc" not in loaded):
+                continue  # the same record in other letters, or one as written by hand
+            changed += 1
+            with pytest.raises(UserError, match="line 1|line 2"):
+                read_lines(path)
+    assert changed > 300
+
+
+def _loaded(content):
+    try:
+        return json.loads(bytes(content).split(b"\n")[0])
+    except ValueError:
+        return None
+
+
+def test_lines_written_by_hand_need_no_checksum(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"a": 1}\n')
+    assert read_lines(tmp_path / "x.jsonl") == [{"a": 1}]

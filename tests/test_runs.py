@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from dal_toolbox.errors import UserError
-from dal_toolbox.io import append_lines, write_text
+from dal_toolbox.io import append_lines, read_lines, write_text
 from dal_toolbox.runs import RunFolder
 
 CONFIG = {"strategy": {"name": "margin"}, "random_seed": 0, "output_dir": "a", "sizes": [1, 2]}
@@ -56,7 +56,7 @@ def test_overwrite_moves_the_earlier_run_aside(tmp_path):
     run = RunFolder(tmp_path, {**CONFIG, "random_seed": 1}, overwrite=True)
     assert not (run.path / "results.jsonl").exists()
     (kept,) = (tmp_path / "previous").glob("*/results.jsonl")
-    assert kept.read_text() == '{"labels": [3]}\n'
+    assert read_lines(kept) == [{"labels": [3]}]
 
 
 def test_metrics_may_appear_late(tmp_path):

@@ -7,19 +7,14 @@ import re
 
 from rich.text import Text
 
+from dal_toolbox.errors import printable
+
 LONGEST = 40  # characters of a name in a picture
 
 
 def shown(name: object) -> str:
-    r"""A name in one line; what does not print (escape sequences, text direction) is spelled out.
-
-    >>> print(shown("cat\x1b[31m\n"))
-    cat\x1b[31m\n
-    """
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in str(name)
-    )
+    """A name on one line; what would move a cursor or turn the text is spelled out."""
+    return printable(str(name))
 
 
 def for_terminal(name: object) -> Text:

@@ -26,6 +26,10 @@ class EnsembleClassifier:
     each class that has a label: an item of a class that was not drawn takes the place of another.
     Predictions are the mean of the members' probabilities.
 
+    As a posterior, members differ by the labels alone, not by the prior: all of them start from zero
+    and agree that classes without a label are unlikely. ``bald`` and its kin then look for such
+    classes less than with ``laplace``, whose draws vary where no label is.
+
     Args:
         num_classes: Number of classes, C.
         num_members: Number of members, M.

@@ -18,6 +18,7 @@ from dal_toolbox.progress import log
 
 CERTIFIED = 1e-3  # share of the objective that the solution may at most be above the minimum
 ARRIVED = 1e-6  # share of the objective that another Newton step would gain
+ROUNDED = 2.0**-46  # what rounding leaves unknown of the loss of an item
 MAX_STEPS = 50  # of Newton's method
 CG_STEPS = 200
 CG_TOLERANCE = 1e-4
@@ -111,7 +112,7 @@ def _solve(x: Tensor, labels: Tensor, num_classes: int, l2: float, tolerance: fl
     b, gradient, settled = descend(objective, start, tolerance=tolerance)
     # The Hessian is at least the prior: no point is more than this below the present one.
     gap = (gradient.square() / prior).sum() / 2
-    if not settled or gap > CERTIFIED * objective(b)[0]:
+    if not settled or gap > CERTIFIED * objective(b)[0] + ROUNDED * len(z):
         b = newton(objective, z, prior, b)
     weight = vectors @ (scale * b).T
     return weight if basis is None else basis @ weight
@@ -134,7 +135,9 @@ def newton(objective: Objective, z: Tensor, prior: Tensor, b: Tensor) -> Tensor:
         p = (z @ b.T).softmax(dim=1)  # (n, C)
         step = _newton_step(z, p, prior, gradient)
         slope = float((gradient * step).sum())
-        if -slope / 2 <= ARRIVED * value:  # what Newton's quadratic model still promises
+        if -slope / 2 <= ARRIVED * value + ROUNDED * len(
+            z
+        ):  # what Newton's quadratic model still promises
             return b
         length = 1.0
         new_value, new_gradient = objective(b + step)

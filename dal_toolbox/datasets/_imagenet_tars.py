@@ -7,12 +7,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from dal_toolbox.datasets._unpack import (
-    BROKEN,
-    BadArchive,
     Budget,
     extract,
     extract_tar,
-    one_line,
+    named_if_broken,
     unpacking,
 )
 from dal_toolbox.datasets.base import DatasetNotFound
@@ -39,16 +37,13 @@ def unpack_train(tar: Path, folder: Path, wnids: Collection[str] | None) -> None
     """
     folder.mkdir(parents=True, exist_ok=True)
     log.info("unpacking %s", tar)
-    try:
-        with tarfile.open(tar, "r:") as outer:
-            to_do = {
-                wnid: member
-                for wnid, member in classes_of(outer).items()
-                if (wnids is None or wnid in wnids) and not (folder / wnid).is_dir()
-            }
-            _unpack_classes(outer, to_do, folder)
-    except BROKEN as error:
-        raise BadArchive(f"{tar} is damaged: {one_line(error)}; replace it") from error
+    with named_if_broken(tar), tarfile.open(tar, "r:") as outer:
+        to_do = {
+            wnid: member
+            for wnid, member in classes_of(outer).items()
+            if (wnids is None or wnid in wnids) and not (folder / wnid).is_dir()
+        }
+        _unpack_classes(outer, to_do, folder)
 
 
 def classes_of(outer: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:

@@ -132,8 +132,9 @@ def _strays(images_in: Mapping[str, list[str]], form: Form, *, by_file: bool) ->
 
 
 def _splits(folders: Sequence[str], counts: Sequence[int], form: Form) -> dict[str, np.ndarray]:
-    split_of_row = np.repeat([str(form.split_of(folder)) for folder in folders], counts)
-    splits = {split: np.flatnonzero(split_of_row == split) for split in dict.fromkeys(split_of_row)}
+    split_of = [str(form.split_of(folder)) for folder in folders]
+    split_of_row = np.repeat(split_of, counts)
+    splits = {split: np.flatnonzero(split_of_row == split) for split in dict.fromkeys(split_of)}
     if not form.splits and set(splits) == {"unlabeled"}:
         return {"train": splits["unlabeled"]}
     return {"train": np.empty(0, np.int64), **splits}

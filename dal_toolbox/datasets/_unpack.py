@@ -6,6 +6,7 @@ import gzip
 import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -35,10 +36,14 @@ class UnsafeMember(tarfile.TarError):
     """Something in an archive that would be written elsewhere."""
 
 
-# RuntimeError: a zip with a password, or packed in an unknown way.
+# RuntimeError: a zip with a password, or packed in an unknown way. The last three: changed bytes.
 BROKEN = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
-    *(EOFError, RuntimeError),
+    *(EOFError, RuntimeError, LookupError, ValueError, struct.error),
+)
+# Of names that cannot be, and of places outside of the file; none: of bz2.
+BROKEN_NUMBERS = (
+    *(None, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG),
 )
 
 
@@ -144,15 +149,30 @@ def extract(file: Path, folder: Path) -> None:
     """
     log.info("unpacking %s", file)
     folder.mkdir(parents=True, exist_ok=True)
+    with named_if_broken(file), file.open("rb") as stream, progress_bar() as progress:
+        total = file.stat().st_size / MIB
+        task = progress.add_task(f"Unpacking {file.name} (MiB)", total=total, note="")
+        steps = _extract_zip if file.suffix == ".zip" else extract_tar
+        for _ in steps(stream, folder, Budget(file.stat().st_size, folder)):
+            progress.update(task, completed=stream.tell() / MIB)
+
+
+@contextmanager
+def named_if_broken(file: Path) -> Iterator[None]:
+    """Names the archive in what its bytes cause; what the disk causes is left alone.
+
+    Raises:
+        BadArchive: The archive is damaged or unsafe.
+    """
     try:
-        with file.open("rb") as stream, progress_bar() as progress:
-            total = file.stat().st_size / MIB
-            task = progress.add_task(f"Unpacking {file.name} (MiB)", total=total, note="")
-            steps = _extract_zip if file.suffix == ".zip" else extract_tar
-            for _ in steps(stream, folder, Budget(file.stat().st_size, folder)):
-                progress.update(task, completed=stream.tell() / MIB)
-    except BROKEN as error:
-        raise BadArchive(f"{file} cannot be unpacked: {one_line(error)}; replace it") from error
+        yield
+    except UserError:
+        raise
+    except (OSError, *BROKEN) as error:
+        if isinstance(error, OSError) and error.errno not in BROKEN_NUMBERS:
+            raise
+        reason = one_line(error)[:300]
+        raise BadArchive(f"{file} cannot be unpacked: {reason}; replace it") from error
 
 
 def one_line(error: Exception) -> str:

@@ -57,21 +57,23 @@ def pack(files: ImageFiles, cache_dir: Path, *, num_workers: int = 0) -> ImageAr
         DiskFull: The pack does not fit.
     """
     directory = cache_dir / files.fingerprint
-    images = _open(files, directory)
-    if images is not None:
-        return images
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache_dir / f".{files.fingerprint}.lock"):
-            images = _open(files, directory, will_pack=True)
-            if images is None:
-                _write(files, directory, num_workers)
-                _mention_others(directory)
-                images = _open(files, directory)
+        images = _open(files, directory)
+        return _pack(files, directory, num_workers) if images is None else images
     except UserError:
         raise
     except OSError as error:
         raise _cannot_pack(error, directory) from error
+
+
+def _pack(files: ImageFiles, directory: Path, num_workers: int) -> ImageArray:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory.with_name(f".{directory.name}.lock")):
+        images = _open(files, directory, will_pack=True)
+        if images is None:
+            _write(files, directory, num_workers)
+            _mention_others(directory)
+            images = _open(files, directory)
     if images is None:
         raise DamagedImages(f"{directory} cannot be read as it was written; look after the disk")
     return images

@@ -11,6 +11,7 @@ from dal_toolbox.errors import UserError
 from dal_toolbox.io import read_json, write_json
 
 LOCK, HOLDER = ".lock", ".lock_holder.json"
+PATIENCE = 15.0  # seconds in which the workers of a killed process notice its death and let go
 
 
 class RunLock:
@@ -29,7 +30,7 @@ class RunLock:
     def __init__(self, folder: Path) -> None:
         self._lock = FileLock(folder / LOCK, timeout=0, thread_local=False, is_singleton=True)
         try:
-            self._lock.acquire()
+            self._acquire(folder / HOLDER)
         except Timeout:
             raise UserError(
                 f"{folder} is in use by {_holder(folder / HOLDER)}; wait for it, end it, or choose "
@@ -38,9 +39,31 @@ class RunLock:
         facts = {"host": socket.gethostname(), "process": os.getpid()}
         write_json(folder / HOLDER, {**facts, "since": time.strftime("%Y-%m-%d %H:%M:%S")})
 
+    def _acquire(self, holder: Path) -> None:
+        try:
+            self._lock.acquire()
+        except Timeout:
+            if _lives(holder):
+                raise
+            self._lock.acquire(timeout=PATIENCE)
+
     def release(self) -> None:
         """Lets others in."""
         self._lock.release(force=True)
+
+
+def _lives(file: Path) -> bool:
+    """Whether the holder may be alive: it is on another machine, or its process is there."""
+    try:
+        facts = read_json(file)
+        if facts["host"] != socket.gethostname():
+            return True
+        os.kill(facts["process"], 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+    return True
 
 
 def _holder(file: Path) -> str:

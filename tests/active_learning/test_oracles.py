@@ -5,6 +5,7 @@ import pytest
 
 from dal_toolbox.active_learning.oracles import ORACLES, JournaledOracle
 from dal_toolbox.errors import UserError
+from dal_toolbox.io import read_lines
 
 
 class Guarded:
@@ -83,9 +84,8 @@ def test_a_torn_answer_is_asked_again(tmp_path, caplog):
     assert "middle of a line" in caplog.text
     assert oracle.label(np.array([3, 4])).tolist() == [1, 1]
     assert person.asked == [4]
-    assert path.read_text().splitlines() == [
-        '{"index": 3, "label": 1}', '{"asked": [3, 4]}', '{"index": 4, "label": 1}'
-    ]  # fmt: skip
+    events = [{"index": 3, "label": 1}, {"asked": [3, 4]}, {"index": 4, "label": 1}]
+    assert read_lines(path) == events
 
 
 def test_a_foreign_file_is_no_journal(tmp_path):

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from dal_toolbox.datasets import ImageFiles
+from dal_toolbox.datasets import ImageFiles, ImageLoader
 from dal_toolbox.datasets._decode import CorruptImage
 from dal_toolbox.datasets._pack_file import Part
 from dal_toolbox.datasets._sealed import read_sealed, write_sealed
+from dal_toolbox.datasets._statistics import channel_statistics
 from dal_toolbox.datasets.mapped import DamagedImages
 from dal_toolbox.datasets.packing import CannotPack, DiskFull, pack
 from dal_toolbox.datasets.residency import resident
@@ -192,7 +193,9 @@ def test_a_large_pack_is_checked_where_it_is_read(files, tmp_path, large, row):
         lambda: images.subset(np.array([row])).images,
         lambda: images.subset(np.arange(15)).subset(np.array([row])).batch(np.array([0])),
         lambda: resident(images, "memory"),
-    ][row % 5]
+        lambda: list(ImageLoader(images, 4, shuffle=True)),
+        lambda: channel_statistics(images),
+    ][row % 7]
     assert manifest.exists()
     with pytest.raises(DamagedImages, match=r"images.npy is damaged in block \d of 4; start again"):
         way()

@@ -3,12 +3,14 @@
 import errno
 import gzip
 import io
+import shutil
 import stat
 import tarfile
 import tracemalloc
 import zipfile
 from collections import namedtuple
 
+import numpy as np
 import pytest
 
 from dal_toolbox.datasets import _unpack
@@ -190,3 +192,26 @@ def test_what_a_killed_call_left_is_removed(tmp_path):
     (tmp_path / ".data.abc/data").mkdir(parents=True)
     unpack(tmp_path / "data.zip", tmp_path / "data")
     assert {path.name for path in tmp_path.iterdir()} == {"data.zip", "data"}
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tar.bz2", "x.tar.xz"])
+def test_any_damage_is_named(tmp_path, name):
+    file, rng = tmp_path / name, np.random.default_rng(0)
+    if name.endswith("zip"):
+        write_zip(file, FILES)
+    else:
+        write_tar(file, FILES, f"w:{file.suffix[1:].replace('tar', '')}")
+    content = file.read_bytes()
+    for _ in range(60):
+        damaged = bytearray(content)
+        for place in rng.integers(len(content), size=3):
+            damaged[place] = rng.integers(256)
+        file.write_bytes(damaged)
+        try:
+            unpack(file, tmp_path / "data")
+        except BadArchive as error:
+            assert str(error).startswith(str(file))
+            assert "\n" not in str(error)
+        else:
+            shutil.rmtree(tmp_path / "data")
+        assert [path.name for path in tmp_path.iterdir()] == [name]

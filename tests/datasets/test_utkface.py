@@ -93,6 +93,11 @@ def test_age_groups(faces):
     assert bundle.train.targets.tolist() == expected.tolist()
 
 
+def test_groups_without_anybody_are_named(faces, caplog):
+    build(faces, age_groups=(0, 30, 110), pack="never")
+    assert "UTKFace: no image at all: 1 class, '110+'" in caplog.text
+
+
 @pytest.mark.parametrize("groups", [(), (5, 10), (0, 10, 10), (0, 20, 10), (0, 1.5), ("0", "a")])
 def test_wrong_age_groups(faces, groups):
     with pytest.raises(

@@ -24,6 +24,14 @@ class BALD(ScreenedPredictions):
     Houlsby et al., 2011, https://arxiv.org/abs/1112.5745; Gal et al., 2017,
     https://arxiv.org/abs/1703.02910. Ties are broken by the rng. Scores are float32 at first, and
     float64 where they decide a pick.
+
+    Items are scored one by one, so that a batch is made of look-alikes, often of a single class, and
+    with few labels it is no better than a random one, or far worse if the draws agree on classes
+    without a label, as those of ``ensemble`` do. On digits (SimCLR features, 10 to 130 labels in
+    batches of 10, 6 seeds) the area under the learning curve minus that of random choice is
+    −13.8 ± 6.4 points (mean ± sd) with ``ensemble`` and −1.4 ± 3.6 with ``laplace``. Of the 13.8
+    points 11.6 return if the 10 n largest scores are clustered and each of n clusters gives an item;
+    with ``stochastic`` and ``base=bald``, which draws by the score, the difference is +0.7 ± 2.3.
     """
 
     needs = POSTERIOR

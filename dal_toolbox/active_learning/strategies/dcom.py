@@ -35,7 +35,7 @@ from dal_toolbox.arguments import between, positive
 from dal_toolbox.progress import log
 
 FINEST = 4096  # radii up to the largest
-MAX_STEEPNESS = 500  # its exponential is a number
+MAX_EXPONENT = 700  # whose exponential is a number
 ROUNDS = 3  # in which the radii and the coverage that sets their purity follow each other
 
 
@@ -89,14 +89,15 @@ class DCoM(QueryStrategy):
     ) -> None:
         check_radius(delta, purity)
         check_limit("max_items", max_items)
-        share(min_purity=min_purity, max_purity=max_purity, center=center)
+        share(min_purity=min_purity, max_purity=max_purity)
         positive(max_delta=max_delta)
         between(0, 2, max_delta=max_delta)  # no two unit vectors are farther apart
         between(max_delta / FINEST, max_delta, resolution=resolution)
         if min_purity > max_purity:
             raise ValueError(f"min_purity={min_purity}: must be at most max_purity={max_purity}")
         positive(steepness=steepness)
-        between(0, MAX_STEEPNESS, steepness=steepness)
+        between(-10, 10, center=center)
+        between(0, MAX_EXPONENT / (1 + abs(center)), steepness=steepness)
         self.delta = delta
         self.purity = purity
         self.min_purity = min_purity
