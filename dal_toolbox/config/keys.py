@@ -72,16 +72,6 @@ def makeable(**values: str) -> None:
             raise ValueError(f"{name}={value}: {above} is no folder; choose another path")
 
 
-def finished_runs(**values: str) -> None:
-    """Checks for folders that exist, before an output folder is made in their place."""
-    for name, value in values.items():
-        if not value or not Path(value).is_dir():
-            raise ValueError(
-                f"{name}={value}: no finished active-learning run below {value}; there is no such "
-                "folder"
-            )
-
-
 def classes(**values: list) -> None:
     """Checks for a selection of classes that is not empty and names none twice."""
     not_empty(**values)
@@ -184,7 +174,7 @@ EXTRACTION = {
     ),
 }
 REPORT = {
-    "runs": Key("Folder; every finished run below it is read.", str, finished_runs),
+    "runs": Key("Folder; every finished run below it is read.", str, not_empty),
     **EVERYWHERE,
     "metric": Key(
         "Metric of the curves.", Literal["accuracy", "macro_accuracy", "nll", "brier", "ece"]

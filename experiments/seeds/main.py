@@ -14,8 +14,8 @@ import simclr
 import stl10
 import utkface
 from checks import Check, System
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from dal_toolbox.progress import console
 
@@ -68,8 +68,8 @@ def to_table(checks: list[Check]) -> Table:
     for i, check in enumerate(checks):
         if i and checks[i - 1].document != check.document:
             table.add_section()
-        cells = map(escape, (check.document, check.feature, check.shown_by))
-        table.add_row(*cells, "ok" if check.ok else "[red]NO[/]")
+        ok = "ok" if check.ok else Text("NO", style="red")
+        table.add_row(check.document, check.feature, check.shown_by, ok)
     return table
 
 

@@ -104,7 +104,6 @@ def test_seed_001_arguments_keep_their_names():
         ("active_learning", ["output_dir=a b=c"], """put the value in quotes: 'output_dir="a b=c"'"""),
         ("active_learning", ["strategy=3"], "no strategy '3'. Known: activeft"),
         ("active_learning", ["strategy.name=margn"], "strategy.name=margn: no query strategy 'margn'. Did"),
-        ("report", ["runs=nowhere"], "no finished active-learning run below nowhere"),
         ("report", ["runs=configs", "metric=f1"], "metric='f1': choose one of accuracy"),
     ],
 )  # fmt: skip
