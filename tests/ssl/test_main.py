@@ -29,13 +29,16 @@ TINY = [
 def ssl_main():
     """``experiments/ssl/main.py`` as a module, with the modules beside it."""
     folder = str(Path(__file__).parents[2] / "experiments" / "ssl")
+    names = ("main", "checks", "parts", "outputs")
+    others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     sys.path.insert(0, folder)
     try:
         yield importlib.import_module("main")
     finally:
         sys.path.remove(folder)
-        for name in ("main", "parts", "outputs"):
+        for name in names:
             sys.modules.pop(name, None)
+        sys.modules.update(others)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +111,7 @@ def test_every_key_is_checked_before_data_is_opened(ssl_main, config_of, method)
         passed = []
         for value in BAD:
             try:
-                ssl_main.parts.check(changed(config, key, value))
+                ssl_main.checks.check(changed(config, key, value))
             except UserError as error:
                 line = str(error)
                 assert line.startswith((f"{key}=", f"{key}: ")), f"{key}={value!r}: {line}"
@@ -290,7 +293,7 @@ def test_a_damaged_config_of_a_run_is_left_to_the_run_folder(
 ):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "config_resolved.yaml").write_text(content)
-    ssl_main.parts.refuse_other_length(config_of(), tmp_path)
+    ssl_main.checks.refuse_other_length(config_of(), tmp_path)
 
 
 def test_all_weights_come_from_the_seed(run):
