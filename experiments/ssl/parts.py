@@ -39,7 +39,6 @@ KEYS = {
     "temperature": "knn.temperature",
     "base_lr": "model.optimizer.base_lr",
     "strength": "color_distortion_strength",
-    "augment": "validation_augmentation",
 }
 LINEAR = ("num_epochs", "train_batch_size", "val_batch_size")
 
