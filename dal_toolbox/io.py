@@ -5,8 +5,12 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +22,9 @@ from torch import Tensor
 from dal_toolbox.errors import UserError
 from dal_toolbox.progress import log
 
+BLOCK_BYTES = 2**20
+BLOCKS_AT_ONCE = 32  # read by one thread before it takes others
+THREADS = 4  # reading and checking happen without the interpreter's lock
 # Names of files may hold bytes that are no UTF-8 (archives from Windows): they survive a round trip.
 ERRORS = "surrogateescape"
 
@@ -106,7 +113,7 @@ def read_lines(path: Path) -> list[dict]:
     An incomplete last line is ignored: its writer was killed.
 
     Raises:
-        UserError: A complete line is no JSON object.
+        UserError: A complete line is no JSON object, or was changed after it was written.
     """
     if not path.exists():
         return []
@@ -119,9 +126,9 @@ def read_lines(path: Path) -> list[dict]:
 def append_lines(path: Path, records: list[dict]) -> None:
     """Adds JSON lines, in place of an incomplete last line if there is one, and waits for the disk.
 
-    Numbers that are not finite become null.
+    Each line gets a checksum, ``crc``. Numbers that are not finite become null.
     """
-    text = "".join(json.dumps(_finite(record), allow_nan=False) + "\n" for record in records)
+    text = "".join(_line(_finite(record)) for record in records)
     with path.open("ab+") as file:
         file.truncate(_end_of_last_line(path))
         file.write(text.encode())
@@ -146,6 +153,57 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's content, as hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def block_digest(block: bytes | bytearray | memoryview) -> str:
+    """CRC-32 of some bytes, as hex digits: finds damage, is no protection against forgery.
+
+    It is three to five times as fast as SHA-256.
+
+    >>> block_digest(b"hello")
+    '3610a686'
+    """
+    return f"{zlib.crc32(block):08x}"
+
+
+def block_digests(path: Path, block_bytes: int = BLOCK_BYTES) -> list[str]:
+    """:func:`block_digest` of each block of a file; the last block may be shorter.
+
+    Kept in a manifest, they let :func:`verify_blocks` find damage before the file is used.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    starts = range(0, path.stat().st_size, block_bytes * BLOCKS_AT_ONCE)
+    with ThreadPoolExecutor(THREADS) as threads:
+        parts = threads.map(partial(_digests_from, path, block_bytes), starts)
+        return [digest for part in parts for digest in part]
+
+
+def verify_blocks(path: Path, digests: Sequence[str], block_bytes: int = BLOCK_BYTES) -> int | None:
+    """The first block of a file that is damaged, missing or too many; None if all are sound.
+
+    Args:
+        path: The file.
+        digests: What :func:`block_digests` gave when it was written.
+        block_bytes: Size of a block, as it was then.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    found = block_digests(path, block_bytes)
+    if found == list(digests):
+        return None
+    pairs = enumerate(zip(found, digests, strict=False))
+    shorter = min(len(found), len(digests))
+    return next((number for number, (new, old) in pairs if new != old), shorter)
+
+
+def _digests_from(path: Path, block_bytes: int, start: int) -> list[str]:
+    with path.open("rb") as file:
+        file.seek(start)
+        blocks = iter(partial(file.read, block_bytes), b"")
+        return [block_digest(block) for block in islice(blocks, BLOCKS_AT_ONCE)]
 
 
 def _sync(path: Path) -> None:
@@ -185,6 +243,14 @@ def _end_of_last_line(path: Path) -> int:
     return 0
 
 
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps({**record, "crc": _crc(record)}, allow_nan=False) + "\n"
+
+
+def _crc(record: Mapping[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(record).encode()):08x}"
+
+
 def _parse(line: bytes, path: Path, number: int) -> dict:
     try:
         record = json.loads(line)
@@ -192,4 +258,10 @@ def _parse(line: bytes, path: Path, number: int) -> dict:
         record = None
     if not isinstance(record, dict):
         raise UserError(f"{path}, line {number} is no JSON object; repair or remove that line")
+    crc = record.pop("crc", None)  # none: the line was written by hand
+    if crc is not None and crc != _crc(record):
+        raise UserError(
+            f"{path}, line {number} was changed after it was written; put it back, or, if it is "
+            f"right, remove its crc"
+        )
     return record

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dal_toolbox.arguments import at_least
+
 
 def accuracy(logits: Tensor, targets: Tensor) -> float:
     """Share of items whose most likely class is the target."""
@@ -51,6 +53,7 @@ def expected_calibration_error(logits: Tensor, targets: Tensor, num_bins: int = 
         targets: Shape ``(n,)``.
         num_bins: Bins (0, 1/b], ..., (1 − 1/b, 1] of the confidence.
     """
+    at_least(1, num_bins=num_bins)
     _check(logits, targets)
     confidence, predicted = logits.double().softmax(dim=1).max(dim=1)
     correct = (predicted == targets).double()
@@ -90,6 +93,9 @@ def _check(logits: Tensor, targets: Tensor) -> None:
         raise ValueError(f"logits {tuple(logits.shape)} do not fit targets {tuple(targets.shape)}")
     if len(targets) == 0:
         raise ValueError("metrics of 0 items are undefined; check the test split")
+    if not torch.isfinite(logits).all():
+        count = int((~torch.isfinite(logits)).any(dim=1).sum())
+        raise ValueError(f"the logits of {count} of {len(logits)} items hold NaN or infinity")
     if targets.min() < 0 or targets.max() >= logits.shape[1]:
         raise ValueError(
             f"targets lie in [{targets.min()}, {targets.max()}], "

@@ -1,6 +1,7 @@
 """Registries: names for the factories of one kind of part."""
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
@@ -8,6 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from dal_toolbox.errors import UserError
+from dal_toolbox.hyperparameters import check_hyperparameters, hyperparameters
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable)
@@ -79,8 +81,11 @@ class Registry(Mapping[str, Callable[..., T]], Generic[T]):
         Raises:
             UnknownName: No part has this name; the message suggests the nearest ones.
             BrokenPlugin: The plugin behind the name cannot be imported.
+            ValueError: The factory has no such parameter, or a hyperparameter has the wrong type.
         """
-        return self[name](**kwargs)
+        factory = self[name]
+        self.check(name, kwargs)
+        return factory(**kwargs)
 
     def __getitem__(self, name: str) -> Callable[..., T]:
         self._discover()
@@ -113,6 +118,23 @@ class Registry(Mapping[str, Callable[..., T]], Generic[T]):
                     importlib.import_module(f"{self.package}.{module.name}")
         found = entry_points(group=self.entry_points) if self.entry_points else ()
         self._plugins = {point.name: point for point in found}
+
+    def check(self, name: str, options: Mapping[str, object]) -> None:
+        """Raises an error if the factory ``name`` has no such parameters, or they have other types.
+
+        Raises:
+            ValueError: ``k=many: must be an integer``.
+        """
+        factory = self[name]
+        parameters = inspect.signature(factory).parameters
+        kinds = {parameter.kind for parameter in parameters.values()}
+        unknown = sorted(set(options) - set(parameters))
+        if unknown and inspect.Parameter.VAR_KEYWORD not in kinds:
+            raise ValueError(
+                f"{unknown[0]}={options[unknown[0]]!r}: {self.kind} '{name}' has no parameter "
+                f"'{unknown[0]}'. Known: {', '.join(hyperparameters(factory)) or 'none'}"
+            )
+        check_hyperparameters(factory, options)
 
     def _load(self, name: str) -> Callable[..., T]:
         assert self._plugins is not None

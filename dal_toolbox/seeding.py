@@ -5,15 +5,21 @@ import random
 import numpy as np
 import torch
 
+from dal_toolbox.arguments import at_least
+
 
 def seed_everything(seed: int) -> None:
     """Seeds the global generators, for the libraries that draw from them (weight initialization).
 
     The toolbox itself never draws from them: it takes a generator as ``rng``.
+
+    Raises:
+        ValueError: The seed is negative or no integer.
     """
+    at_least(0, seed=seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  libraries still read the legacy generator
-    torch.manual_seed(seed)
+    torch.manual_seed(seed % 2**64)  # takes no larger ones
 
 
 def generator(seed: int, *purpose: str | int) -> np.random.Generator:
@@ -21,7 +27,11 @@ def generator(seed: int, *purpose: str | int) -> np.random.Generator:
 
     >>> int(generator(0, "query", 3).integers(100)) == int(generator(0, "query", 3).integers(100))
     True
+
+    Raises:
+        ValueError: The seed is negative or no integer.
     """
+    at_least(0, seed=seed)
     words = [word for part in purpose for word in _words(part)]
     # The last 1 tells ("a",) from ("a", 0): a SeedSequence pads its entropy with zeros.
     return np.random.default_rng(np.random.SeedSequence([seed, *words, 1]))

@@ -1,17 +1,22 @@
+import json
 import os
 
 import numpy as np
 import pytest
 
+from dal_toolbox.errors import UserError
 from dal_toolbox.io import (
     append_lines,
     atomic_directory,
     atomic_file,
+    block_digest,
+    block_digests,
     load_array,
     read_json,
     read_lines,
     read_text,
     remove_leftovers,
+    verify_blocks,
     write_json,
     write_text,
 )
@@ -82,3 +87,63 @@ def test_files_have_the_mode_of_the_umask(tmp_path):
         os.umask(before)
     assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 5000])
+def test_blocks_of_a_sound_file(tmp_path, size):
+    content = np.random.default_rng(0).bytes(size)
+    (tmp_path / "x").write_bytes(content)
+    digests = block_digests(tmp_path / "x", 64)  # more blocks than one thread takes at once
+    assert digests == [block_digest(content[i : i + 64]) for i in range(0, size, 64)]
+    assert verify_blocks(tmp_path / "x", digests, 64) is None
+
+
+def test_any_damage_is_found_in_its_block(tmp_path):
+    path, content = tmp_path / "x", np.random.default_rng(0).bytes(1000)
+    path.write_bytes(content)
+    digests = block_digests(path, 64)
+    for place in range(1000):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        assert verify_blocks(path, digests, 64) == place // 64
+    for other, block in {content[:-1]: 15, content[:64]: 1, b"": 0, content + b"x": 15}.items():
+        path.write_bytes(other)
+        assert verify_blocks(path, digests, 64) == block
+    path.write_bytes(content + bytes(64))
+    assert verify_blocks(path, digests, 64) == 15
+    path.write_bytes(content)
+    assert verify_blocks(path, [*digests, digests[0]], 64) == 16
+
+
+def test_every_changed_byte_of_a_line_is_found(tmp_path):
+    path = tmp_path / "x.jsonl"
+    record = {"names": ["caf\udce9"], "metrics": {"accuracy": 0.1 + 0.2}, "empty": [], "n": None}
+    append_lines(path, [record, {"b": 1}])
+    whole = path.read_bytes()
+    assert read_lines(path) == [record, {"b": 1}]
+    changed = 0
+    for place in range(whole.index(b"\n")):
+        for flip in (1, 4, 16):
+            content = bytearray(whole)
+            content[place] ^= flip
+            path.write_bytes(content)
+            loaded = _loaded(content)
+            if loaded == json.loads(whole.split(b"\n")[0]) or (loaded and "crc" not in loaded):
+                continue  # the same record in other letters, or one as written by hand
+            changed += 1
+            with pytest.raises(UserError, match="line 1|line 2"):
+                read_lines(path)
+    assert changed > 300
+
+
+def _loaded(content):
+    try:
+        return json.loads(bytes(content).split(b"\n")[0])
+    except ValueError:
+        return None
+
+
+def test_lines_written_by_hand_need_no_checksum(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"a": 1}\n')
+    assert read_lines(tmp_path / "x.jsonl") == [{"a": 1}]

@@ -112,3 +112,22 @@ def test_targets_must_fit(targets, message):
 def test_empty_split_is_named():
     with pytest.raises(ValueError, match="0 items"):
         metrics.nll(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        metrics.accuracy,
+        metrics.macro_accuracy,
+        metrics.nll,
+        metrics.brier,
+        metrics.expected_calibration_error,
+    ],
+)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_must_be_finite(metric, value, predictions):
+    logits, targets = predictions
+    logits = logits.clone()
+    logits[3, 1] = value
+    with pytest.raises(ValueError, match="the logits of 1 of 500 items hold NaN or infinity"):
+        metric(logits, targets)

@@ -1,6 +1,7 @@
 """Seeding: independent streams for independent purposes."""
 
 import numpy as np
+import pytest
 import torch
 
 from dal_toolbox.seeding import draw_seed, generator, seed_everything, torch_generator
@@ -36,3 +37,16 @@ def test_seed_everything_fixes_the_global_generators():
 
 def test_drawn_seeds_fit_31_bits():
     assert all(0 <= draw_seed(generator(0, i)) < 2**31 for i in range(100))
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, float("nan"), True, None, "3"])
+@pytest.mark.parametrize("use", [generator, seed_everything])
+def test_what_is_no_seed_is_refused(use, seed):
+    with pytest.raises(ValueError, match=f"^seed={seed!r}: must be an integer of at least 0"):
+        use(seed)
+
+
+@pytest.mark.parametrize("seed", [2**31, 2**63, 2**64 + 5, 10**30])
+def test_large_seeds_work(seed):
+    seed_everything(seed)
+    assert generator(seed).random() != generator(seed + 1).random()

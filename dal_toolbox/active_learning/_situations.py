@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 from typing import Self
 
 import numpy as np
@@ -121,6 +122,8 @@ def situations() -> dict[str, Situation]:
         "one label": Situation(x, (7,), (1,)),
         "one class seen": Situation(x, (5, 9, 30), (2, 2, 2)),
         "classes 3 and 7 only": Situation(x, (4, 8, 15, 16), (3, 7, 7, 3), num_classes=10),
+        "a single class": Situation(x, (0, 1, 2), (0, 0, 0), num_classes=1),
+        "a single class, cold": Situation(x, num_classes=1),
         "two classes": Situation(x, (0, 1, 2), (0, 1, 1), num_classes=2),
         "200 classes": Situation(x, *ten, num_classes=200),
         "twelve items": Situation(x[:12], (3, 1), (0, 2)),
@@ -143,3 +146,15 @@ def situations() -> dict[str, Situation]:
             x, *ten, make_classifier=lambda c: FixedClassifier(c, certain=True)
         ),
     }
+
+
+@cache
+def scaled(scale: float) -> Situation:
+    """Ordinary labeled items, the others of this size; one number of them if it is not finite."""
+    x, y = blobs(60)
+    x = x.double() if scale > 1e37 else x
+    if isfinite(scale):
+        x[10:] *= scale
+    else:
+        x[40, 2] = scale
+    return Situation(x, tuple(range(10)), tuple(y[:10].tolist()))

@@ -1,6 +1,6 @@
 """What a run of active learning carries from cycle to cycle."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol, Self
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
+from dal_toolbox.active_learning.journal import SET_ASIDE
 from dal_toolbox.active_learning.oracles import Oracle
 from dal_toolbox.active_learning.pool import Pool
 from dal_toolbox.active_learning.records import CycleResult
@@ -38,6 +39,7 @@ class RunState:
     num_classes: int
     pool: Pool
     chunk_bytes: int
+    names: Sequence[str] = ()
     labels: list[int] = field(default_factory=list)
 
     @classmethod
@@ -61,7 +63,13 @@ class RunState:
             raise ValueError(
                 f"{pool} with {len(values)} items: a fresh pool of that size is needed"
             )
-        return cls(values, normalize, graph, num_classes, pool, chunk_bytes)
+        names = getattr(features, "names", None) or ()  # a tensor has names, too: of dimensions
+        names = () if isinstance(features, Tensor) else names
+        return cls(values, normalize, graph, num_classes, pool, chunk_bytes, names)
+
+    def names_of(self, indices: np.ndarray) -> tuple[str, ...]:
+        """Names of items; none if the pool has no names."""
+        return tuple(self.names[i] for i in indices.tolist()) if len(self.names) else ()
 
     def context(self, classifier: Classifier | None, seed: int, cycle: int) -> QueryContext:
         return QueryContext(
@@ -77,17 +85,22 @@ class RunState:
             chunk_bytes=self.chunk_bytes,
         )
 
-    def fit(self, classifier: Classifier) -> Classifier:
+    def fit(self, make_classifier: Callable[[], Classifier]) -> Classifier | None:
+        """A new classifier fitted to the labels so far; None while there is none."""
+        if not self.labels:
+            return None
         rows = torch.from_numpy(self.pool.labeled).to(self.values.device)
-        return classifier.fit(self.values[rows], self._label_tensor())
+        return make_classifier().fit(self.values[rows], self._label_tensor())
 
     def buy(self, indices: np.ndarray, oracle: Oracle) -> tuple[int, ...]:
         labels = np.asarray(oracle.label(indices))
         self._take(indices, labels, type(oracle).__name__)
         return tuple(labels.tolist())
 
-    def replay(self, result: CycleResult, cycle: int, n: int) -> None:
-        if (result.cycle, len(result.queried)) != (cycle, n):
+    def replay(self, result: CycleResult, cycle: int, n: int, *, is_last: bool) -> None:
+        # The last one may be shorter: items were added to a pool that was used up.
+        fits = len(result.queried) == n or (is_last and len(result.queried) < n)
+        if result.cycle != cycle or not fits:
             raise UserError(
                 f"cannot resume: cycle {cycle} with {n} labels is next, but the results hold cycle "
                 f"{result.cycle} with {len(result.queried)}; use the old settings or overwrite"
@@ -96,13 +109,15 @@ class RunState:
 
     def _take(self, indices: np.ndarray, labels: np.ndarray, source: str) -> None:
         valid = labels.shape == indices.shape and np.issubdtype(labels.dtype, np.integer)
-        if not valid or labels.min() < 0 or labels.max() >= self.num_classes:
+        if not valid or labels.min() < SET_ASIDE or labels.max() >= self.num_classes:
             raise UserError(
                 f"{source}: {labels.tolist()} are no {len(indices)} classes "
                 f"of 0 to {self.num_classes - 1}"
             )
-        self.pool.label(indices)
-        self.labels.extend(labels.tolist())
+        is_labeled = labels != SET_ASIDE
+        self.pool.label(indices[is_labeled])
+        self.pool.skip(indices[~is_labeled])
+        self.labels.extend(labels[is_labeled].tolist())
 
     def _label_tensor(self) -> Tensor:
         return torch.tensor(self.labels, dtype=torch.int64, device=self.values.device)

@@ -1,14 +1,17 @@
 """Watching a query strategy: what it reads, how much memory it takes, what it depends on."""
 
+import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from dal_toolbox.progress import log
 
 
 class GuardedOracle:
@@ -21,6 +24,28 @@ class GuardedOracle:
     def label(self, indices: np.ndarray) -> np.ndarray:
         self.read.update(indices.tolist())
         return self._targets[indices]
+
+
+class WatchedClassifier:
+    """A fitted classifier that remembers what was read of it: predictions, posterior."""
+
+    def __init__(self, classifier: Any) -> None:
+        self.classifier = classifier
+        self.read: set[str] = set()
+
+    def fit(self, features: Tensor, labels: Tensor) -> Self:
+        self.classifier.fit(features, labels)
+        return self
+
+    def samples(self, features: Tensor, rng: np.random.Generator) -> Tensor:
+        self.read.add("posterior")
+        return self.classifier.samples(features, rng)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "classifier" not in self.__dict__:
+            raise AttributeError(name)  # while it is copied
+        self.read.add("predictions")
+        return getattr(self.classifier, name)
 
 
 class LargestTensor(TorchDispatchMode):
@@ -57,6 +82,22 @@ def global_states() -> tuple:
     """The states of all global generators."""
     numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
     return random.getstate(), repr(numpy_state), torch.get_rng_state().numpy().tobytes()
+
+
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """The messages of the log, from level INFO."""
+    messages: list[str] = []
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield messages
+    finally:
+        log.setLevel(before)
+        log.removeHandler(handler)
 
 
 @contextmanager

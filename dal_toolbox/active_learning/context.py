@@ -1,7 +1,6 @@
 """What a query strategy may see."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -11,10 +10,9 @@ import torch
 from torch import Tensor
 
 from dal_toolbox.active_learning.pool import Pool, check_unlabeled
-from dal_toolbox.classifiers import CLASSIFIERS, BayesianClassifier, Classifier
+from dal_toolbox.classifiers import BayesianClassifier, Classifier, with_posterior
 from dal_toolbox.errors import UserError
 from dal_toolbox.neighbors import KNNGraph, knn_graph, unit_norm
-from dal_toolbox.registry import BrokenPlugin
 from dal_toolbox.seeding import draw_seed, generator
 
 CHUNK_BYTES = 2**28
@@ -93,7 +91,7 @@ class QueryContext:
         if not isinstance(classifier, BayesianClassifier):
             raise UserError(
                 f"{type(classifier).__name__} has no posterior to draw samples from; "
-                f"classifiers that have one: {', '.join(_bayesian()) or 'none is registered'}"
+                f"classifiers that have one: {', '.join(with_posterior())}"
             )
         seed = draw_seed(self.rng)  # every block of items sees the same M draws
         return self._predict(lambda features: classifier.samples(features, generator(seed)))
@@ -176,11 +174,3 @@ def rows_at(features: Tensor, indices: np.ndarray) -> Tensor:
     if len(indices) and indices[-1] - indices[0] == len(indices) - 1:
         return features[int(indices[0]) : int(indices[-1]) + 1]
     return features[torch.from_numpy(indices).to(features.device)]
-
-
-def _bayesian() -> list[str]:
-    names = []
-    for name in CLASSIFIERS:
-        with suppress(BrokenPlugin):
-            names += [name] if hasattr(CLASSIFIERS[name], "samples") else []
-    return names

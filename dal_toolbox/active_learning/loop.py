@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 from torch import Tensor
 
 from dal_toolbox.active_learning._state import PoolFeatures, RunState
@@ -32,6 +33,7 @@ def run_cycles(
     num_cycles: int,
     seed: int,
     resume: Sequence[CycleResult] = (),
+    pending: Sequence[int] = (),
     pool: Pool | None = None,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[CycleResult]:
@@ -48,13 +50,15 @@ def run_cycles(
         oracle: Gives the labels.
         make_classifier: Makes a new classifier for every cycle.
         evaluate: Metrics of a fitted classifier, such as :func:`evaluation_on`.
-        initial: Chooses the first items, under one seed the same ones for every strategy.
+        initial: Chooses the first items.
         num_classes: Number of classes.
         num_initial: Labels before the first query: those of cycle 0.
         query_size: Labels of each further cycle; the last one takes what is left.
         num_cycles: Queries after the initial selection; fewer if the pool is used up.
         seed: Of the run.
         resume: Results of the same run, interrupted; only those that follow are yielded.
+        pending: Items that the interrupted cycle had asked for: they are asked for again, whatever the
+            strategy would choose now.
         pool: A pool without labels, for a caller who wants to watch it.
         chunk_bytes: Bound of the working memory of a chunk.
 
@@ -65,6 +69,7 @@ def run_cycles(
     """
     state = RunState.of(features, num_classes, pool, chunk_bytes)
     _check_sizes(state.pool.size, num_initial, query_size, num_cycles)
+    resume = tuple(resume)  # the caller may add to the list while we yield
     classifier: Classifier | None = None
     for cycle in range(num_cycles + 1):
         n = min(query_size if cycle else num_initial, len(state.pool.unlabeled))
@@ -72,33 +77,36 @@ def run_cycles(
             log.info("all %d items are labeled after %d queries", state.pool.size, cycle - 1)
             return
         if cycle < len(resume):
-            state.replay(resume[cycle], cycle, n)
+            state.replay(resume[cycle], cycle, n, is_last=cycle == len(resume) - 1)
             continue
         if cycle and classifier is None:  # the first one after the replay
-            classifier = state.fit(make_classifier())
+            classifier = state.fit(make_classifier)
         context = state.context(classifier, seed, cycle)
         seconds: dict[str, float] = {}
         with _timed(seconds, "query"):
-            if cycle == 0:
+            if cycle == len(resume) and len(pending):
+                queried, n = np.array(pending, dtype=np.int64), len(pending)
+            elif cycle == 0:
                 queried = initial.select(context, n, strategy=strategy, oracle=oracle)
             else:
                 queried = strategy.query(context, n)
         queried = validate_query(queried, context, n, type(strategy if cycle else initial).__name__)
         labels = state.buy(queried, oracle)
         with _timed(seconds, "fit"):
-            classifier = state.fit(make_classifier())
+            classifier = state.fit(make_classifier)
         with _timed(seconds, "evaluate"):
-            scores = evaluate(classifier)
+            scores = {} if classifier is None else evaluate(classifier)
         yield CycleResult(
-            cycle, tuple(queried.tolist()), labels, state.pool.num_labeled, scores, seconds
-        )
+            cycle, tuple(queried.tolist()), labels, state.pool.num_labeled, scores, seconds,
+            state.names_of(queried),
+        )  # fmt: skip
 
 
 def _check_sizes(size: int, num_initial: int, query_size: int, num_cycles: int) -> None:
     if not 1 <= num_initial <= size:
         raise UserError(
             f"num_initial={num_initial} of a pool of {size}: at least 1 and at most all items "
-            f"(initial=none lets the strategy choose them)"
+            f"(they may be chosen by the strategy itself)"
         )
     if query_size < 1 or num_cycles < 0:
         raise UserError(

@@ -10,8 +10,8 @@ import numpy as np
 class Pool:
     """The items 0, …, size − 1, of which some are labeled.
 
-    The only state is ``history``. Every index is a dataset index (int64), never a position
-    in the unlabeled part. The arrays are cached: they are to be read, not written.
+    The only state is ``history`` and ``set_aside``. Every index is a dataset index (int64), never a
+    position in the unlabeled part. The arrays are cached: they are to be read, not written.
 
     Args:
         size: Number of items.
@@ -25,12 +25,15 @@ class Pool:
 
     history: list[np.ndarray]
     """Indices labeled together, batch after batch, each in order of choice."""
+    set_aside: np.ndarray
+    """Indices that got no label and are not asked for again, such as images that nobody can judge."""
 
     def __init__(self, size: int) -> None:
         if size < 1:
             raise ValueError(f"a pool of size={size}: at least 1 item is needed")
         self.size = size
         self.history = []
+        self.set_aside = np.empty(0, np.int64)
 
     @classmethod
     def from_history(cls, size: int, history: Iterable[np.ndarray]) -> Self:
@@ -51,6 +54,21 @@ class Pool:
         """
         indices = check_unlabeled(indices, self)
         self.history.append(indices)
+        self._forget()
+
+    def skip(self, indices: np.ndarray | list[int]) -> None:
+        """Sets items aside: they are neither labeled nor unlabeled from now on.
+
+        Args:
+            indices: Distinct dataset indices of unlabeled items.
+
+        Raises:
+            ValueError: As in :meth:`label`. Nothing is changed.
+        """
+        self.set_aside = np.concatenate([self.set_aside, check_unlabeled(indices, self)])
+        self._forget()
+
+    def _forget(self) -> None:
         for name in ("labeled", "unlabeled", "is_labeled"):
             self.__dict__.pop(name, None)
 
@@ -61,8 +79,10 @@ class Pool:
 
     @cached_property
     def unlabeled(self) -> np.ndarray:
-        """Indices in ascending order. Shape: (size − num_labeled,)."""
-        return np.flatnonzero(~self.is_labeled)
+        """Indices to choose from, in ascending order. Shape: (size − num_labeled − set aside,)."""
+        is_left = ~self.is_labeled
+        is_left[self.set_aside] = False
+        return np.flatnonzero(is_left)
 
     @cached_property
     def is_labeled(self) -> np.ndarray:
@@ -105,4 +125,7 @@ def check_unlabeled(indices: np.ndarray | list[int], pool: Pool) -> np.ndarray:
     labeled = array[pool.is_labeled[array]]
     if len(labeled):
         raise ValueError(f"index {labeled[0]} is labeled already")
+    aside = array[np.isin(array, pool.set_aside)]
+    if len(aside):
+        raise ValueError(f"index {aside[0]} is set aside")
     return array

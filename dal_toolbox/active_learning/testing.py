@@ -12,6 +12,8 @@ Without it, ``check_strategy(MyStrategy)`` runs all checks.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -22,12 +24,15 @@ from dal_toolbox.active_learning._situations import (
     PosteriorClassifier,
     Situation,
     blobs,
+    scaled,
     situations,
 )
 from dal_toolbox.active_learning._watching import (
     GuardedOracle,
     LargestTensor,
+    WatchedClassifier,
     global_states,
+    logged,
     other_globals,
     threads,
 )
@@ -36,7 +41,15 @@ from dal_toolbox.active_learning.initial.none import ColdStart
 from dal_toolbox.active_learning.loop import run_cycles
 from dal_toolbox.active_learning.oracles import Oracle
 from dal_toolbox.active_learning.records import CycleResult
-from dal_toolbox.active_learning.strategies.base import QueryStrategy, validate_query
+from dal_toolbox.active_learning.strategies.base import (
+    POSTERIOR,
+    PREDICTIONS,
+    QueryStrategy,
+    random_query,
+    validate_query,
+)
+
+SCALES = 1e-40, 1e-20, 1e8, 1e18, 1e37, 1e160, float("inf"), float("nan")  # of features
 
 MakeStrategy = Callable[[], QueryStrategy]
 Check = Callable[[], None]
@@ -76,6 +89,12 @@ def strategy_checks(
     checks["memory"] = partial(check_memory, make_strategy, make_large)
     checks["too many"] = partial(check_too_many, make_strategy, context)
     checks["candidates"] = partial(check_candidates, make_strategy, context)
+    checks["needs"] = partial(check_declared_needs, make_strategy, context)
+    cold = partial(situations()["cold start"].context, make_classifier)
+    checks["cold start"] = partial(check_cold_start, make_strategy, cold)
+    for scale in SCALES:
+        make_scaled = partial(scaled(scale).context, make_classifier)
+        checks[f"features of size {scale:g}"] = partial(check_extremes, make_strategy, make_scaled)
     checks["labels"] = partial(check_labels, make_strategy, make_classifier)
     checks["resume"] = partial(check_resume, make_strategy, make_classifier)
     return {name: partial(_run, name, make_strategy, check) for name, check in checks.items()}
@@ -136,6 +155,45 @@ def check_candidates(
     context = context.restrict(context.unlabeled[1::3])
     n = len(context.unlabeled) // 2
     validate_query(make_strategy().query(context, n), context, n, "the strategy")
+
+
+def check_declared_needs(
+    make_strategy: MakeStrategy, make_context: Callable[..., QueryContext]
+) -> None:
+    """Nothing is read of the classifier but what ``needs`` declares."""
+    strategy, context = make_strategy(), make_context()
+    watched = WatchedClassifier(context.classifier)
+    expected = strategy.query(replace(context, classifier=watched), 7)
+    undeclared = watched.read - strategy.needs
+    if strategy.needs >= POSTERIOR:  # its mean is a prediction
+        undeclared -= PREDICTIONS
+    assert not undeclared, f"needs={set(strategy.needs)} does not name {undeclared}"
+    if not strategy.needs & (PREDICTIONS | POSTERIOR):
+        picks = make_strategy().query(replace(make_context(), classifier=None), 7)
+        assert np.array_equal(picks, expected), "the classifier changes the picks"
+
+
+def check_cold_start(
+    make_strategy: MakeStrategy, make_context: Callable[..., QueryContext]
+) -> None:
+    """A strategy that ``starts_cold`` does not draw at random instead; others do."""
+    strategy = make_strategy()
+    with logged() as messages:
+        picks = strategy.query(make_context(), 20)
+    if not strategy.needs:  # random choice is what it is for
+        return
+    random = any("at random" in message for message in messages)
+    random |= np.array_equal(picks, random_query(make_context(), 20))
+    assert random != strategy.starts_cold, (
+        f"starts_cold={strategy.starts_cold}, but the items are {'' if random else 'not '}drawn at random"
+    )
+
+
+def check_extremes(make_strategy: MakeStrategy, make_context: Callable[..., QueryContext]) -> None:
+    """Distinct candidates, or ValueError for features that cannot be worked with; no endless loop."""
+    context = make_context()
+    with suppress(ValueError):
+        validate_query(make_strategy().query(context, 7), context, 7, "the strategy")
 
 
 def check_memory(make_strategy: MakeStrategy, make_context: Callable[..., QueryContext]) -> None:

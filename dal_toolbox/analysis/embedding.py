@@ -2,11 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dal_toolbox.analysis.plots import COLORS, new_axes, save
+from dal_toolbox.analysis.figures import legend_beside, new_axes, save
+from dal_toolbox.analysis.names import for_plot
+from dal_toolbox.analysis.plots import COLORS
 from dal_toolbox.seeding import draw_seed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Ten colors that are told apart by color-blind readers too; then shapes tell.
+PALETTE = (*COLORS[:-1], "#F0E442", "#802000", "#2A00B0")
+MARKERS = "o^sD"
+NAMED = 40  # classes in a legend
 
 
 def tsne(features: np.ndarray, rng: np.random.Generator, perplexity: float = 30.0) -> np.ndarray:
@@ -47,19 +58,25 @@ def plot_embedding(
         path: PNG file to write.
         title: Above the plot.
     """
-    from matplotlib import colormaps
+    save(draw_embedding(coordinates, targets, classes, title), path)
 
+
+def draw_embedding(
+    coordinates: np.ndarray, targets: np.ndarray, classes: Sequence[str], title: str
+) -> "Figure":
+    """The figure of :func:`plot_embedding`."""
     figure, axes = new_axes()
     occur = np.unique(targets)
     size = float(np.clip(6000 / len(targets), 4, 40))
-    palette = COLORS if len(occur) <= len(COLORS) else colormaps["tab20"].colors  # type: ignore[attr-defined]
+    points = []
     for i, target in enumerate(occur):
         x, y = coordinates[targets == target].T
-        name, color = classes[target], palette[i % len(palette)]
-        axes.scatter(x, y, s=size, color=color, label=name, linewidths=0)
-    axes.set(xticks=[], yticks=[], title=title)  # distances have no unit
+        color, marker = PALETTE[i % len(PALETTE)], MARKERS[i // len(PALETTE) % len(MARKERS)]
+        dots = axes.scatter(x, y, s=size, color=color, marker=marker, linewidths=0)
+        points.append((for_plot(classes[target]), dots))
+    axes.set(xticks=[], yticks=[], title=for_plot(title, 70))  # distances have no unit
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    if len(occur) <= 20:
-        axes.legend(frameon=False, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
-    save(figure, path)
+    if len(occur) <= NAMED:
+        legend_beside(figure, points, markerscale=2)
+    return figure

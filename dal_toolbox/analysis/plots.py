@@ -1,12 +1,16 @@
 """Plots for people who would rather look than read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dal_toolbox.analysis.curves import LearningCurve, by_strategy, values
+from dal_toolbox.analysis.figures import legend_beside, legends_above, new_axes, save
+from dal_toolbox.analysis.grouping import LearningCurve, by_setting, by_strategy, pairs, values
+from dal_toolbox.analysis.names import for_plot
+from dal_toolbox.analysis.scales import scale_of
 from dal_toolbox.analysis.statistics import mean_and_interval
 
 if TYPE_CHECKING:
@@ -16,25 +20,73 @@ if TYPE_CHECKING:
 # Okabe and Ito's colors, told apart by color-blind readers too; then line styles tell.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 STYLES = ("-", "--", ":", "-.")
+MARKERS = "osv^D"
+TITLE = 60  # characters of a line above a panel
+GRAY = "#777777"  # of ``random``, and of no other strategy
+
+Looks = Mapping[str, dict[str, Any]]
+Groups = Mapping[str, list[LearningCurve]]
 
 
 def plot_learning_curves(
-    curves: Sequence[LearningCurve], path: Path, metric: str = "accuracy"
+    curves: Sequence[LearningCurve],
+    path: Path,
+    metric: str = "accuracy",
+    baseline: str = "random",
+    looks: Looks | None = None,
 ) -> None:
-    """Draws mean and 95 % confidence interval of a metric against the number of labels."""
-    groups = by_strategy(curves)
-    figure, axes = new_axes()
-    for i, (name, runs) in enumerate(_best_first(groups, metric).items()):
-        mean, half = mean_and_interval(values(runs, metric))
-        x, color = runs[0].num_labeled, COLORS[i % len(COLORS)]
-        style = STYLES[i // len(COLORS) % len(STYLES)]
-        axes.plot(x, mean, style, color=color, marker="o", markersize=3, label=name)
-        axes.fill_between(x, mean - half, mean + half, color=color, alpha=0.15, linewidth=0)
-    seeds = max(len(runs) for runs in groups.values())
-    spread = f"mean of {seeds} seeds, band: 95 % confidence" if seeds > 1 else "1 seed"
-    axes.set(xlabel="labels", ylabel=f"test {metric}", title=f"Learning curves ({spread})")
-    axes.legend(frameon=False, ncols=1 + len(groups) // 12)
-    save(figure, path)
+    """Draws a metric against the number of labels, and beside it the differences to a baseline.
+
+    Lines are means over seeds, bands 95 % confidence intervals. Differences are paired by seed, and
+    positive where a strategy is better. Every setting has a row of its own.
+
+    Args:
+        curves: Runs of one or more settings.
+        path: PNG file to write.
+        metric: Name of the metric.
+        baseline: Name of a strategy; without runs of it there are no differences.
+        looks: Color and line of each strategy, by default :func:`looks_of` them.
+    """
+    save(draw_learning_curves(curves, metric, baseline, looks), path)
+
+
+def draw_learning_curves(
+    curves: Sequence[LearningCurve],
+    metric: str = "accuracy",
+    baseline: str = "random",
+    looks: Looks | None = None,
+) -> "Figure":
+    """The figure of :func:`plot_learning_curves`."""
+    looks = looks or looks_of(sorted(curve.strategy for curve in curves))
+    rows = {setting: by_strategy(own) for setting, own in by_setting(curves).items()}
+    panels = 2 if any(len(groups) > 1 and baseline in groups for groups in rows.values()) else 1
+    figure, axes = new_axes(panels=panels, width=5.4 * panels, rows=len(rows))
+    axes = np.reshape(axes, (len(rows), panels))
+    handles: dict[str, Any] = {}
+    for panel in axes.flat:
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    for (setting, groups), own in zip(rows.items(), axes, strict=True):
+        handles |= _draw_means(own[0], groups, metric, looks)
+        own[0].set_title("\n".join(wrap(for_plot(setting, 240), TITLE)), fontsize=10)
+        if panels == 2:
+            _draw_differences(own[1], groups, metric, baseline, looks)
+    legend_beside(figure, [(for_plot(name), line) for name, line in handles.items()])
+    return figure
+
+
+def looks_of(strategies: Sequence[str]) -> Looks:
+    """Color, line style and marker of each strategy: no two alike, ``random`` gray."""
+    looks: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(strategies):
+        colors = (GRAY,) if name.partition(" ")[0] == "random" else COLORS[:-1]  # without gray
+        i = sum(look["color"] in colors for look in looks.values())
+        looks[name] = {
+            "color": colors[i % len(colors)],
+            "linestyle": STYLES[i // len(colors) % len(STYLES)],
+            "marker": MARKERS[i // (len(colors) * len(STYLES)) % len(MARKERS)],
+            "markersize": 3,
+        }
+    return looks
 
 
 def plot_pretraining(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -44,18 +96,22 @@ def plot_pretraining(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         rows: Rows of ``metrics.csv``; keys that end in ``accuracy`` or ``top1`` share an axis.
         path: PNG file to write.
     """
+    save(draw_pretraining(rows), path)
+
+
+def draw_pretraining(rows: Sequence[Mapping[str, Any]]) -> "Figure":
+    """The figure of :func:`plot_pretraining`."""
     figure, axes = new_axes(panels=2, width=9.0)
     losses = _series(rows, lambda key: key.endswith("loss"))
     accuracies = _series(rows, lambda key: key.endswith(("accuracy", "top1", "top5")))
     for panel, series, label in zip(axes, (losses, accuracies), ("loss", "accuracy"), strict=True):
-        for color, (name, (x, y)) in zip(COLORS, series.items(), strict=False):
-            panel.plot(
-                x, y, color=color, marker="o" if len(x) < 30 else None, markersize=3, label=name
-            )
+        for name, look in looks_of(list(series)).items():
+            x, y = series[name]
+            marker = look["marker"] if len(x) < 30 else None
+            panel.plot(x, y, **{**look, "marker": marker}, label=for_plot(name))
         panel.set(xlabel="epoch", ylabel=label)
-        if series:
-            panel.legend(frameon=False)
-    save(figure, path)
+    legends_above(figure)
+    return figure
 
 
 def plot_label_efficiency(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -66,27 +122,86 @@ def plot_label_efficiency(rows: Sequence[Mapping[str, Any]], path: Path) -> None
             several of a number give a band.
         path: PNG file to write.
     """
+    save(draw_label_efficiency(rows), path)
+
+
+def draw_label_efficiency(rows: Sequence[Mapping[str, Any]]) -> "Figure":
+    """The figure of :func:`plot_label_efficiency`."""
     figure, axes = new_axes()
     x = sorted({row["images_per_class"] for row in rows})
-    for color, source in zip(COLORS, dict.fromkeys(row["features"] for row in rows), strict=False):
+    for source, look in looks_of([row["features"] for row in rows]).items():
         own = [row for row in rows if row["features"] == source]
         draws = np.array(
             [[row["accuracy"] for row in own if row["images_per_class"] == n] for n in x]
         )
-        mean, half = mean_and_interval(draws.T)
-        axes.plot(x, mean, color=color, marker="o", markersize=4, label=source)
-        axes.fill_between(x, mean - half, mean + half, color=color, alpha=0.15, linewidth=0)
+        _draw_band(axes, x, draws.T, look, source)
     axes.set_xscale("log")
     axes.set_xticks(x, [str(n) for n in x])
     axes.minorticks_off()
     spread = (
         f"mean of {len(draws[0])} draws, band: 95 % confidence" if len(draws[0]) > 1 else "1 draw"
     )
-    axes.set(xlabel="labeled images per class", ylabel="test accuracy", title=spread)
-    save(figure, path)
+    axes.set(xlabel=f"labeled images per class ({spread})", ylabel="test accuracy")
+    legends_above(figure)
+    return figure
 
 
-def _series(rows: Sequence[Mapping[str, Any]], wanted: Any) -> dict[str, tuple[list, list]]:
+def _draw_means(axes: "Axes", groups: Groups, metric: str, looks: Looks) -> dict[str, Any]:
+    """Means of all strategies; their lines, the best strategy first."""
+    scale = scale_of(metric)
+    handles = {
+        name: _draw_band(
+            axes, runs[0].num_labeled, scale.factor * values(runs, metric), looks[name], name
+        )
+        for name, runs in _best_first(groups, metric).items()
+    }
+    unit = f" in{scale.unit}" if scale.unit else ""
+    axes.set(xlabel=f"labels ({_spread(groups)})", ylabel=f"test {for_plot(metric)}{unit}")
+    return handles
+
+
+def _draw_differences(
+    axes: "Axes", groups: Groups, metric: str, baseline: str, looks: Looks
+) -> None:
+    """Differences to the baseline, paired by seed, positive where a strategy is better."""
+    scale = scale_of(metric)
+    if baseline not in groups:
+        axes.set_axis_off()
+        return
+    axes.axhline(0, **{**looks[baseline], "marker": None})
+    for name, runs in groups.items():
+        paired = pairs(runs, groups[baseline])
+        if name == baseline or not paired:
+            continue
+        first, second = (values(side, metric) for side in zip(*paired, strict=True))
+        differences = scale.sign * scale.factor * (first - second)
+        _draw_band(axes, runs[0].num_labeled, differences, looks[name], name)
+    sides = (metric, baseline)[:: scale.sign]
+    axes.set(
+        xlabel="labels", ylabel=for_plot(f"{sides[0]} - {sides[1]}{scale.unit and ', points'}")
+    )
+    axes.set_title("paired by seed; above 0: better", fontsize=10)
+
+
+def _draw_band(axes: "Axes", x: Any, runs: np.ndarray, look: Mapping[str, Any], name: str) -> Any:
+    """Mean over runs and its 95 % confidence interval. Shape of the runs: (runs, points)."""
+    mean, half = mean_and_interval(runs)
+    (line,) = axes.plot(x, mean, **look, label=for_plot(name))
+    axes.fill_between(x, mean - half, mean + half, color=look["color"], alpha=0.15, linewidth=0)
+    return line
+
+
+def _spread(groups: Groups) -> str:
+    counts = sorted({len(runs) for runs in groups.values()})
+    if counts == [1]:
+        return "1 seed"
+    few_to_many = " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))
+    return f"mean of {few_to_many} seeds, band: 95 % confidence"
+
+
+def _series(
+    rows: Sequence[Mapping[str, Any]], wanted: Callable[[str], bool]
+) -> dict[str, tuple[list, list]]:
     series: dict[str, tuple[list, list]] = {}
     for row in rows:
         for key, value in row.items():
@@ -97,31 +212,8 @@ def _series(rows: Sequence[Mapping[str, Any]], wanted: Any) -> dict[str, tuple[l
     return series
 
 
-def _best_first(
-    groups: Mapping[str, list[LearningCurve]], metric: str
-) -> dict[str, list[LearningCurve]]:
-    return dict(sorted(groups.items(), key=lambda item: -float(np.mean(values(item[1], metric)))))
-
-
-def new_axes(panels: int = 1, width: float = 6.4) -> tuple["Figure", Any]:
-    """A figure with one or more plain panels."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, 4.2), dpi=150, layout="constrained")
-    axes = figure.subplots(1, panels)
-    for panel in np.atleast_1d(axes):
-        _plain(panel)
-    return figure, axes
-
-
-def _plain(axes: "Axes") -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-
-
-def save(figure: "Figure", path: Path) -> None:
-    """Writes a PNG file that is either complete or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, format="png")
-    temporary.replace(path)
+def _best_first(groups: Groups, metric: str) -> Groups:
+    sign = scale_of(metric).sign
+    return dict(
+        sorted(groups.items(), key=lambda item: -sign * float(np.mean(values(item[1], metric))))
+    )

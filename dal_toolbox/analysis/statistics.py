@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FEW_PAIRS = 5  # below, a two-sided Wilcoxon test cannot reach p < 0.05
+FEW_PAIRS = 6  # with fewer, a two-sided Wilcoxon test cannot reach p < 0.05: 2 / 2⁵ is 0.0625
+EQUAL = 1e-12  # differences that differ by less of the numbers subtracted are rounding errors
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,10 @@ class Comparison:
 
     Attributes:
         difference: Mean of first minus second.
-        interval: 95 % confidence interval of the difference (Student's t).
-        p_t: Two-sided p-value of the paired t-test.
+        interval: 95 % confidence interval of the difference (Student's t); NaN if there is none: for
+            one pair, and for equal differences other than 0.
+        p_t: Two-sided p-value of the paired t-test. Equal differences have no spread to judge by:
+            the p-value is then that of flipping their signs, 2 / 2ⁿ.
         p_wilcoxon: Two-sided p-value of Wilcoxon's signed-rank test.
         wins: Seeds in which the first is better.
         n: Pairs.
@@ -42,14 +45,14 @@ def compare(first: np.ndarray, second: np.ndarray) -> Comparison:
     if first.shape != second.shape or first.ndim != 1 or len(first) == 0:
         raise ValueError(f"cannot pair shapes {first.shape} and {second.shape}")
     differences = first - second
+    scale = max(np.abs(first).max(), np.abs(second).max())
+    if np.ptp(differences) <= EQUAL * scale:
+        return _of_equal(differences, EQUAL * scale)
     mean, n = float(differences.mean()), len(differences)
-    p_t, p_wilcoxon, half = 1.0, 1.0, float("nan")
-    if n > 1:
-        half, p_t = _student(differences)
-    if np.any(differences != 0):
-        from scipy.stats import wilcoxon
+    half, p_t = _student(differences)
+    from scipy.stats import wilcoxon
 
-        p_wilcoxon = float(wilcoxon(differences).pvalue)
+    p_wilcoxon = float(wilcoxon(differences).pvalue)
     return Comparison(
         mean, (mean - half, mean + half), p_t, p_wilcoxon, int((differences > 0).sum()), n
     )
@@ -84,13 +87,21 @@ def mean_and_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(axis=0), half
 
 
+def _of_equal(differences: np.ndarray, rounding: float) -> Comparison:
+    """The comparison of a single pair, or of pairs whose differences are equal."""
+    mean, n = float(differences.mean()), len(differences)
+    if abs(mean) <= rounding:
+        half, p = (0.0 if n > 1 else float("nan")), 1.0
+    else:
+        half, p = float("nan"), min(1.0, 2.0 ** (1 - n))
+    return Comparison(mean, (mean - half, mean + half), p, p, n if mean > rounding else 0, n)
+
+
 def _student(differences: np.ndarray) -> tuple[float, float]:
-    """Half width of the 95 % interval and two-sided p-value; constant differences are certain."""
+    """Half width of the 95 % interval and two-sided p-value."""
     from scipy.stats import t
 
     n = len(differences)
     error = differences.std(ddof=1) / np.sqrt(n)
-    if error == 0:
-        return 0.0, float(differences[0] == 0)
     p = 2 * t.sf(abs(differences.mean()) / error, n - 1)
     return float(t.ppf(0.975, n - 1) * error), float(p)

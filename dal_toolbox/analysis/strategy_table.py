@@ -12,48 +12,10 @@ from torch import Tensor
 from dal_toolbox.active_learning import Pool, QueryContext
 from dal_toolbox.active_learning.strategies import STRATEGIES, QueryStrategy
 from dal_toolbox.active_learning.strategies.base import random_query
-from dal_toolbox.errors import UserError
 from dal_toolbox.seeding import generator
 
 FEATURES, PREDICTIONS, POSTERIOR, MEMBERS = "features", "predictions", "posterior", "members"
 GROUPS = ("random", "uncertainty", "coverage", "hybrid", "combination")
-
-# What picks depend on. Members: whatever the strategies need that a combination is made of.
-NEEDS: dict[str, tuple[str, ...]] = {
-    "activeft": (FEATURES,),
-    "alfamix": (FEATURES, PREDICTIONS),
-    "badge": (FEATURES, PREDICTIONS),
-    "bait": (FEATURES, PREDICTIONS),
-    "bald": (POSTERIOR,),
-    "batchbald": (POSTERIOR,),
-    "cal": (FEATURES, PREDICTIONS),
-    "clue": (FEATURES, PREDICTIONS),
-    "cluster_margin": (FEATURES, PREDICTIONS),
-    "coreset": (FEATURES,),
-    "dcom": (FEATURES, PREDICTIONS),
-    "discriminative": (FEATURES,),
-    "dropquery": (FEATURES, PREDICTIONS),
-    "ensemble": (MEMBERS,),
-    "entropy": (PREDICTIONS,),
-    "facility_location": (FEATURES,),
-    "falcun": (PREDICTIONS,),
-    "galaxy": (PREDICTIONS,),
-    "ldm": (FEATURES, PREDICTIONS),
-    "least_confident": (PREDICTIONS,),
-    "margin": (PREDICTIONS,),
-    "maxherding": (FEATURES,),
-    "probcover": (FEATURES,),
-    "random": (),
-    "random_cluster": (FEATURES,),
-    "refine": (MEMBERS,),
-    "stochastic": (MEMBERS,),
-    "subsample": (MEMBERS,),
-    "switch": (MEMBERS,),
-    "tailor": (MEMBERS,),
-    "typiclust": (FEATURES,),
-    "uncertainty_herding": (FEATURES, PREDICTIONS),
-    "variation_ratio": (POSTERIOR,),
-}
 
 # Of those whose docstring gives none.
 COSTS = {
@@ -130,13 +92,18 @@ def to_markdown(rows: Iterable[StrategyRow], seconds: Mapping[str, float | None]
 def _row(name: str) -> StrategyRow:
     factory = STRATEGIES[name]
     own, module = _documentation(factory)
-    needs = NEEDS.get(name)
-    if needs is None:
-        raise UserError(f"what {name} needs is unknown; add it to NEEDS in {__file__}")
+    needs = needs_of(factory)
     authors, link = citation(module.partition("\n\n")[0]) or citation(own) or ("", "")
     cold = "as its members" if MEMBERS in needs else cold_start(factory)
     cost = COSTS.get(name) or cost_of(own) or cost_of(module)
     return StrategyRow(name, summary_of(own), authors, link, needs, cold, cost)
+
+
+def needs_of(factory: Callable[..., QueryStrategy]) -> tuple[str, ...]:
+    """What picks depend on; ``members`` if the strategy is made of others."""
+    if any(name.endswith("options") for name in inspect.signature(factory).parameters):
+        return (MEMBERS,)
+    return tuple(sorted(factory().needs))
 
 
 def summary_of(docstring: str) -> str:

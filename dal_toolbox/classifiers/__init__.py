@@ -1,5 +1,10 @@
 """Classifiers on features."""
 
-from dal_toolbox.classifiers.base import CLASSIFIERS, BayesianClassifier, Classifier
+from dal_toolbox.classifiers.base import (
+    CLASSIFIERS,
+    BayesianClassifier,
+    Classifier,
+    with_posterior,
+)
 
-__all__ = ["CLASSIFIERS", "BayesianClassifier", "Classifier"]
+__all__ = ["CLASSIFIERS", "BayesianClassifier", "Classifier", "with_posterior"]

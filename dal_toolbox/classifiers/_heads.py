@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+MAX_SAMPLES = 10**6  # draws from a posterior: more are a mistake
+
 
 def head_probabilities(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Probabilities of M heads in one product, float32, draw by draw in memory.

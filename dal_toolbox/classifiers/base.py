@@ -1,13 +1,17 @@
 """What a classifier on features is, and the registry of classifiers."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dal_toolbox.registry import Registry
+from dal_toolbox.arguments import at_least, between
+from dal_toolbox.registry import BrokenPlugin, Registry
+
+MAX_CLASSES = 10**7  # more are a mistake, and no memory holds their weights
 
 
 @runtime_checkable
@@ -47,6 +51,15 @@ CLASSIFIERS: Registry[Classifier] = Registry(
 )
 
 
+def with_posterior() -> list[str]:
+    """Names of the registered classifiers with a posterior."""
+    names = []
+    for name in CLASSIFIERS:
+        with suppress(BrokenPlugin):
+            names += [name] if hasattr(CLASSIFIERS[name], "samples") else []
+    return names
+
+
 def in_blocks(function: Callable[[Tensor], Tensor], features: Tensor, rows: int = 8192) -> Tensor:
     """Applies ``function`` to blocks of rows: memory-mapped features are never copied whole."""
     if len(features) <= rows:
@@ -54,12 +67,18 @@ def in_blocks(function: Callable[[Tensor], Tensor], features: Tensor, rows: int 
     return torch.cat([function(block) for block in features.split(rows)])
 
 
+def check_num_classes(num_classes: int) -> None:
+    """Raises ValueError for what is no number of classes."""
+    at_least(1, num_classes=num_classes)
+    between(1, MAX_CLASSES, num_classes=num_classes)
+
+
 def check_training_data(features: Tensor, labels: Tensor, num_classes: int) -> None:
     """The border of every ``fit``.
 
     Raises:
         ValueError: No item, shapes that do not fit, labels that are no class, features that are
-            not finite.
+            not finite or whose squares are beyond float32.
     """
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise ValueError(f"features {tuple(features.shape)} with labels {tuple(labels.shape)}")
@@ -70,5 +89,7 @@ def check_training_data(features: Tensor, labels: Tensor, num_classes: int) -> N
             f"labels lie in [{labels.min()}, {labels.max()}]; num_classes={num_classes} "
             f"allows 0 to {num_classes - 1}"
         )
-    if not torch.isfinite(features).all():
-        raise ValueError("the features of the labeled items hold NaN or infinity")
+    if not torch.isfinite(torch.linalg.vector_norm(features.float(), dim=1)).all():
+        raise ValueError(
+            "the features of the labeled items hold NaN, infinity or numbers too large for float32"
+        )

@@ -6,8 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dal_toolbox.classifiers._heads import head_probabilities
-from dal_toolbox.classifiers.base import CLASSIFIERS, check_training_data, in_blocks
+from dal_toolbox.arguments import at_least, between, one_of, positive
+from dal_toolbox.classifiers._heads import MAX_SAMPLES, head_probabilities
+from dal_toolbox.classifiers.base import (
+    CLASSIFIERS,
+    check_num_classes,
+    check_training_data,
+    in_blocks,
+)
 from dal_toolbox.classifiers.linear import LinearClassifier
 from dal_toolbox.seeding import generator
 
@@ -19,6 +25,10 @@ class EnsembleClassifier:
     From zero, all members would find the same solution: the problem is convex. Every member sees
     each class that has a label: an item of a class that was not drawn takes the place of another.
     Predictions are the mean of the members' probabilities.
+
+    As a posterior, members differ by the labels alone, not by the prior: all of them start from zero
+    and agree that classes without a label are unlikely. ``bald`` and its kin then look for such
+    classes less than with ``laplace``, whose draws vary where no label is.
 
     Args:
         num_classes: Number of classes, C.
@@ -39,8 +49,12 @@ class EnsembleClassifier:
         normalize: bool = True,
         seed: int = 0,
     ) -> None:
-        if num_members < 1:
-            raise ValueError(f"num_members={num_members}: at least one")
+        check_num_classes(num_classes)
+        at_least(1, num_members=num_members)
+        between(1, MAX_SAMPLES, num_members=num_members)
+        positive(l2=l2)
+        one_of((True, False), normalize=normalize)
+        at_least(0, seed=seed)
         self.num_classes = num_classes
         self.num_members = num_members
         self.l2 = l2

@@ -4,7 +4,8 @@ from typing import Self
 
 from torch import Tensor
 
-from dal_toolbox.classifiers.base import CLASSIFIERS, check_training_data
+from dal_toolbox.arguments import at_least, inside, positive
+from dal_toolbox.classifiers.base import CLASSIFIERS, check_num_classes, check_training_data
 from dal_toolbox.neighbors import knn
 
 
@@ -34,11 +35,10 @@ class KNNClassifier:
         temperature: float = 0.07,
         smoothing: float = 0.01,
     ) -> None:
-        if k < 1 or temperature <= 0 or not 0 < smoothing < 1:
-            raise ValueError(
-                f"k={k} must be at least 1, temperature={temperature} positive, "
-                f"and smoothing={smoothing} between 0 and 1"
-            )
+        check_num_classes(num_classes)
+        at_least(1, k=k)
+        positive(temperature=temperature)
+        inside(0, 1, smoothing=smoothing)
         self.num_classes = num_classes
         self.k = k
         self.temperature = temperature

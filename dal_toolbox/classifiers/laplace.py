@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dal_toolbox.classifiers._heads import head_probabilities
+from dal_toolbox.arguments import at_least, between
+from dal_toolbox.classifiers._heads import MAX_SAMPLES, head_probabilities
 from dal_toolbox.classifiers.base import CLASSIFIERS, in_blocks
 from dal_toolbox.classifiers.linear import LinearClassifier
 
@@ -40,8 +41,8 @@ class LaplaceClassifier(LinearClassifier):
         num_samples: int = 16,
     ) -> None:
         super().__init__(num_classes, l2=l2, normalize=normalize, tolerance=tolerance)
-        if num_samples < 1:
-            raise ValueError(f"num_samples={num_samples}: draw at least one")
+        at_least(1, num_samples=num_samples)
+        between(1, MAX_SAMPLES, num_samples=num_samples)
         self.num_samples = num_samples
 
     def fit(self, features: Tensor, labels: Tensor) -> Self:

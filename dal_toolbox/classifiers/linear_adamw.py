@@ -3,6 +3,7 @@
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
+from dal_toolbox.arguments import between, positive
 from dal_toolbox.classifiers._minibatch import MinibatchLinear
 from dal_toolbox.classifiers.base import CLASSIFIERS
 
@@ -17,12 +18,14 @@ class LinearAdamW(MinibatchLinear):
     Args:
         num_classes: Number of classes, C.
         num_epochs: Passes over the labeled items.
-        train_batch_size: Items of one step; fewer labeled items make one batch.
+        train_batch_size: Items of one step; less where there are few labeled items.
         val_batch_size: Items of one block of predictions.
         lr: First learning rate.
         weight_decay: Decoupled, of weights and bias.
         seed: Order of the items.
     """
+
+    rate = "lr"
 
     def __init__(
         self,
@@ -36,6 +39,8 @@ class LinearAdamW(MinibatchLinear):
         seed: int = 0,
     ) -> None:
         super().__init__(num_classes, num_epochs, train_batch_size, val_batch_size, seed)
+        positive(lr=lr)
+        between(0, 100, weight_decay=weight_decay)
         self.lr = lr
         self.weight_decay = weight_decay
 

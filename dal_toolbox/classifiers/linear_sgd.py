@@ -7,6 +7,8 @@ from dal_toolbox.arguments import between, positive
 from dal_toolbox.classifiers._minibatch import MinibatchLinear
 from dal_toolbox.classifiers.base import CLASSIFIERS
 
+MAX_MOMENTUM = 0.999
+
 
 @CLASSIFIERS.register("linear_sgd")
 class LinearSGD(MinibatchLinear):
@@ -18,13 +20,15 @@ class LinearSGD(MinibatchLinear):
     Args:
         num_classes: Number of classes, C.
         num_epochs: Passes over the labeled items.
-        train_batch_size: Items of one step; fewer labeled items make one batch.
+        train_batch_size: Items of one step; less where there are few labeled items.
         val_batch_size: Items of one block of predictions.
-        base_lr: First learning rate, times the size of a batch / 256.
+        base_lr: First learning rate, times the size of the batch in use / 256.
         momentum: Of SGD.
         weight_decay: Of weights and bias.
         seed: Order of the items.
     """
+
+    rate = "base_lr"
 
     def __init__(
         self,
@@ -40,8 +44,8 @@ class LinearSGD(MinibatchLinear):
     ) -> None:
         super().__init__(num_classes, num_epochs, train_batch_size, val_batch_size, seed)
         positive(base_lr=base_lr)
-        between(0, 1e6, base_lr=base_lr, weight_decay=weight_decay)  # beyond, float32 overflows
-        between(0, 1, momentum=momentum)
+        between(0, MAX_MOMENTUM, momentum=momentum)
+        between(0, 1, weight_decay=weight_decay)
         self.base_lr = base_lr
         self.momentum = momentum
         self.weight_decay = weight_decay

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from dal_toolbox.classifiers._heads import head_probabilities
+from dal_toolbox.arguments import at_least, between, inside, positive
+from dal_toolbox.classifiers._heads import MAX_SAMPLES, head_probabilities
 from dal_toolbox.classifiers._minibatch import MinibatchLinear
 from dal_toolbox.classifiers.base import CLASSIFIERS, in_blocks
 
@@ -22,12 +23,15 @@ class MCDropoutClassifier(MinibatchLinear):
         dropout: Probability that a feature is left out.
         num_samples: Draws from the posterior, M.
         num_epochs: Passes over the labeled items.
-        train_batch_size: Items of one step; fewer labeled items make one batch.
+        train_batch_size: Items of one step; less where there are few labeled items.
         val_batch_size: Items of one block of predictions.
         lr: First learning rate of AdamW; a cosine takes it to 0.
         weight_decay: Decoupled, of weights and bias.
         seed: Order of the items and masks of the training.
     """
+
+    rate = "lr"
+    settles = False  # it is trained under dropout
 
     def __init__(
         self,
@@ -43,10 +47,11 @@ class MCDropoutClassifier(MinibatchLinear):
         seed: int = 0,
     ) -> None:
         super().__init__(num_classes, num_epochs, train_batch_size, val_batch_size, seed)
-        if not 0 < dropout < 1:
-            raise ValueError(f"dropout={dropout}: a probability in (0, 1)")
-        if num_samples < 1:
-            raise ValueError(f"num_samples={num_samples}: draw at least one")
+        positive(lr=lr)
+        between(0, 100, weight_decay=weight_decay)
+        inside(0, 1, dropout=dropout)
+        at_least(1, num_samples=num_samples)
+        between(1, MAX_SAMPLES, num_samples=num_samples)
         self.dropout = dropout
         self.num_samples = num_samples
         self.lr = lr

@@ -1,21 +1,20 @@
-"""The command line before Hydra sees it: aliases, plugins, and mistakes in one plain line."""
+"""The command line before Hydra sees it: aliases, and mistakes in one plain line."""
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from pathlib import Path
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dal_toolbox.config.parts import CONFIGS, GROUPS, registry_of
+from dal_toolbox.config.checking import examine
+from dal_toolbox.config.grammar import parse, quoted, with_quotes
+from dal_toolbox.config.parts import CONFIGS, GROUPS, recipes_of, registry_of
 from dal_toolbox.errors import UserError
 
 # Spellings of the documents and of habit, and the key that is meant.
@@ -24,6 +23,7 @@ KEYS = {
     "model.val_batch_size": "model.predict_batch_size",
     "dataset.color_distortion_strength": "color_distortion_strength",
 }
+MOST = 1000  # values of one key that are checked beforehand
 
 
 def expand_aliases(arguments: Sequence[str], config_name: str) -> list[str]:
@@ -47,13 +47,12 @@ def expand_aliases(arguments: Sequence[str], config_name: str) -> list[str]:
         if key in ("encoder", "model.encoder") and value:
             expanded += _select_encoder(key, value)
         else:
-            expanded.append(keys.get(key, key) + equals + value)
+            expanded.append(with_quotes(keys.get(key, key) + equals + value))
     return expanded
 
 
 def _select_encoder(key: str, value: str) -> list[str]:
-    recipes = {path.stem for path in (CONFIGS / "encoder").glob("*.yaml")}
-    known = recipes | set(registry_of("encoder"))
+    known = recipes_of("encoder") | set(registry_of("encoder"))
     own = all(name in known for name in value.split(","))
     if own or (key == "encoder" and not _is_timm_model(value)):
         return [f"encoder={value}"]
@@ -66,80 +65,117 @@ def _is_timm_model(value: str) -> bool:
     return all(is_timm_model(name) for name in value.split(","))
 
 
-def load_plugins(arguments: Sequence[str], config_name: str) -> None:
-    """Imports the modules of ``plugins``: dotted names, or paths of Python files.
+def check(overrides: Sequence[str], config_name: str, *, sweep: bool = True) -> None:
+    """Finds the user's mistakes before the run: unknown choice, unknown key, wrong type or value.
 
-    They are read from the command line, the primary config and the experiment file, because they
-    must be imported before the config is composed: they add choices to it.
+    Of a sweep, the first job is checked, and each further value in its place.
 
-    Raises:
-        UserError: A plugin cannot be imported.
-    """
-    sys.path.insert(0, str(Path.cwd()))
-    for plugin in _plugins(arguments, config_name):
-        try:
-            _import_file(Path(plugin)) if plugin.endswith(".py") else importlib.import_module(
-                plugin
-            )
-        except Exception as error:
-            raise UserError(
-                f"plugin '{plugin}' cannot be imported: {type(error).__name__}: {error}"
-            ) from error
-
-
-def _import_file(path: Path) -> None:
-    path = path.resolve()
-    if path.stem in sys.modules and getattr(sys.modules[path.stem], "__file__", "") == str(path):
-        return
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-
-
-def _plugins(arguments: Sequence[str], config_name: str) -> list[str]:
-    given = dict(argument.partition("=")[::2] for argument in arguments)
-    if "plugins" in given:
-        return list(OmegaConf.create(f"plugins: {given['plugins']}").plugins)
-    group = f"experiment/{config_name}"
-    files = [CONFIGS / f"{config_name}.yaml", CONFIGS / group / f"{given.get(group)}.yaml"]
-    loaded = (dict(OmegaConf.load(file)) for file in files if file.exists())
-    return [name for config in loaded for name in config.get("plugins") or []]
-
-
-def check(overrides: Sequence[str], config_name: str) -> None:
-    """Finds the user's mistakes before the run: unknown choice, unknown key, wrong type.
-
-    The config is composed with the group choices alone; each remaining override is then held against
-    the default that it replaces.
+    Args:
+        overrides: The command line without flags and aliases.
+        config_name: Name of the primary config.
+        sweep: Whether a key may have several values.
 
     Raises:
         UserError: One line that names the key and what is allowed.
     """
+    parsed = parse(overrides)
+    groups = [item for item in parsed if _is_group(item)]
+    for item in parsed:
+        _check_form(item, sweep)
+    for item in groups:
+        _check_name(item)
+    values = [item for item in parsed if item not in groups and not _is_hydra(item)]
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-        groups = [item for item in parsed if _is_group(item)]
-        for lines in _jobs(groups):
-            with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-                defaults = compose(config_name, overrides=lines)
-            for item in parsed:
-                if item not in groups and not item.is_add() and not item.is_delete():
-                    _check_value(item, defaults)
+        for chosen in _jobs(groups):
+            defaults = _composed(config_name, tuple(chosen))
+            for item in values:
+                _check_value(item, defaults)
+            for job in _assignments(values):
+                examine(_assigned(defaults, job), config_name)
     except MissingConfigException as error:
         raise UserError(_missing_choice(error)) from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(_first_line(error)) from error
 
 
-def swept_keys(overrides: Sequence[str]) -> list[str]:
-    """The keys that a sweep gives several values.
+def swept(overrides: Sequence[str]) -> dict[str, int | None]:
+    """The keys that a sweep gives several values, and how many; None where Hydra alone knows.
 
-    >>> swept_keys(["strategy=random,margin", "random_seed=range(0,3)", "query_size=5"])
-    ['strategy', 'random_seed']
+    >>> swept(["strategy=random,margin", "random_seed=range(0,3)", "query_size=5"])
+    {'strategy': 2, 'random_seed': 3}
     """
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return [item.key_or_group for item in parsed if item.is_sweep_override()]
+    found = [item for item in parse(overrides) if item.is_sweep_override()]
+    return {item.key_or_group: _count(item) for item in found}
+
+
+def _check_form(item: Override, sweep: bool) -> None:
+    text = item.input_line
+    if (item.is_add() or item.is_delete()) and not _is_hydra(item):
+        verb = "adds a key, which nothing reads" if item.is_add() else "removes a key"
+        raise UserError(f"{text}: {verb}; write key=value for a key of the config")
+    if item.is_sweep_override() and not sweep:
+        raise UserError(
+            f"{text} gives several values: add -m to run each of them, or put a value that holds "
+            f"commas in quotes: {quoted(item.key_or_group, str(text).partition('=')[2])}"
+        )
+
+
+def _check_name(item: Override) -> None:
+    group = item.key_or_group.partition("/")[0]
+    if item.value() is None:
+        raise UserError(f"{group}=null: leave it out for the default, or name one")
+    for value in islice(_values(item), MOST):
+        if not isinstance(value, str) or "$" in value or not value:
+            names = set(registry_of(group)) if group in GROUPS else set()
+            known = sorted(names | recipes_of(item.key_or_group), key=str.lower)
+            raise UserError(
+                f"{item.input_line}: give one name; no {group} '{value}'. Known: {', '.join(known)}"
+            )
+
+
+@lru_cache(maxsize=64)
+def _composed(config_name: str, choices: tuple[str, ...]) -> DictConfig:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose(config_name, overrides=list(choices))
+
+
+def _assignments(items: Sequence[Override]) -> Iterator[list[tuple[Override, Any]]]:
+    """Values of the first job, then with each further value of a sweep in its place."""
+    values = {index: list(islice(_values(item), MOST)) for index, item in enumerate(items)}
+    first = [(item, values[index][0]) for index, item in enumerate(items) if values[index]]
+    yield first
+    for index, item in enumerate(items):
+        for value in values[index][1:]:
+            yield [(other, value if other is item else kept) for other, kept in first]
+
+
+def _assigned(defaults: DictConfig, values: Sequence[tuple[Override, Any]]) -> DictConfig:
+    config = defaults.copy()
+    for item, value in values:
+        try:
+            OmegaConf.update(config, item.key_or_group, value, merge=True)
+        except OmegaConfBaseException as error:
+            raise UserError(f"{item.input_line}: {_first_line(error)}") from error
+    return config
+
+
+def _values(item: Override) -> Iterator[Any]:
+    if not item.is_sweep_override():
+        yield item.value()
+    elif not _is_pattern(item):  # Hydra resolves patterns of names
+        yield from item.sweep_iterator()
+
+
+def _is_hydra(item: Override) -> bool:
+    return item.key_or_group.startswith(("hydra.", "hydra/"))
+
+
+def _is_pattern(item: Override) -> bool:
+    return isinstance(item.value(), Glob)
+
+
+def _count(item: Override) -> int | None:
+    return None if _is_pattern(item) else sum(1 for _ in item.sweep_iterator())
 
 
 def _is_group(item: Override) -> bool:
@@ -149,14 +185,17 @@ def _is_group(item: Override) -> bool:
 
 def _jobs(groups: Sequence[Override]) -> Iterator[list[str]]:
     """Group overrides of the first job, then with each further choice of a sweep in its place."""
-    first = {item.input_line: _choices(item)[0] for item in groups}
+    choices = {str(item.input_line): _choices(item) for item in groups}
+    first = {text: found[0] for text, found in choices.items() if found}
     yield list(first.values())
-    for item in groups:
-        for choice in _choices(item)[1:]:
-            yield list({**first, item.input_line: choice}.values())
+    for text, found in choices.items():
+        for choice in found[1:]:
+            yield list({**first, text: choice}.values())
 
 
 def _choices(item: Override) -> list[str]:
+    if _is_pattern(item):
+        return []
     if not item.is_sweep_override():
         return [str(item.input_line)]
     return [f"{item.key_or_group}={value}" for value in item.sweep_string_iterator()]
@@ -164,14 +203,11 @@ def _choices(item: Override) -> list[str]:
 
 def _check_value(item: Override, defaults: DictConfig) -> None:
     key = item.key_or_group
-    if key.startswith("hydra."):
-        return
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(defaults, parent) if parent else defaults
     if not OmegaConf.is_dict(node) or leaf not in node:
         raise UserError(_unknown_key(key, defaults))
-    values = list(item.sweep_iterator()) if item.is_sweep_override() else [item.value()]
-    for value in values:
+    for value in islice(_values(item), MOST):
         if not isinstance(value, str) or "${" not in value:
             _check_type(key, value, node, leaf)
 
@@ -188,12 +224,13 @@ def _check_type(key: str, value: Any, node: DictConfig, leaf: str) -> None:
     else:
         fits = _fits(value, default)
     if not fits:
-        raise UserError(f"{key}={value}: expected {_kind(default)} (default {default!r})")
+        hint = "" if isinstance(default, dict) else f" (default {default!r})"
+        raise UserError(f"{key}={value}: expected {_kind(default)}{hint}")
 
 
 def _fits(value: Any, default: Any) -> bool:
     if default is None or value is None:
-        return True
+        return not isinstance(default, dict)
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     if isinstance(default, float):
@@ -205,6 +242,8 @@ def _fits(value: Any, default: Any) -> bool:
 
 def _kind(default: Any) -> str:
     names = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
+    if isinstance(default, dict):
+        return "a mapping of keys"
     return names.get(type(default), f"a value like {default!r}")
 
 

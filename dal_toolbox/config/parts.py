@@ -3,17 +3,19 @@
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from dal_toolbox.arguments import one_of
 from dal_toolbox.errors import UserError
-from dal_toolbox.registry import BrokenPlugin, Registry
+from dal_toolbox.hyperparameters import hyperparameters
+from dal_toolbox.registry import BrokenPlugin, Registry, UnknownName
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SCALARS = (int, float, str, bool)
@@ -40,6 +42,13 @@ GROUPS = {
 
 # Keys that every part of a group takes besides its own: annotation and default.
 COMMON: dict[str, dict[str, tuple[Any, Any]]] = {"encoder": {"checkpoint": (str | None, None)}}
+_MIRRORED: dict[tuple[str, str], Any] = {}  # factories whose nodes Hydra has
+
+
+@lru_cache
+def recipes_of(group: str) -> frozenset[str]:
+    """Names of the YAML files of a group."""
+    return frozenset(path.stem for path in (CONFIGS / group).glob("*.yaml"))
 
 
 def registry_of(group: str) -> Registry:
@@ -48,14 +57,35 @@ def registry_of(group: str) -> Registry:
     return getattr(importlib.import_module(module), name)
 
 
+@lru_cache
+def primary(config_name: str) -> dict[str, Any]:
+    """``configs/<config_name>.yaml`` as plain dict, interpolations as they stand."""
+    return load_yaml(CONFIGS / f"{config_name}.yaml")
+
+
+def load_yaml(file: Path) -> dict[str, Any]:
+    """A config file as plain dict."""
+    loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    return {str(key): value for key, value in loaded.items()} if isinstance(loaded, dict) else {}
+
+
+def groups_of(config_name: str) -> dict[str, str | None]:
+    """The groups that a primary config uses, and the part that it chooses; None: none."""
+    items = [item for item in primary(config_name)["defaults"] if isinstance(item, dict)]
+    chosen = {group: choice for item in items for group, choice in item.items()}
+    return {group: choice for group, choice in chosen.items() if _is_group(group)}
+
+
 def mirror(group: str) -> None:
     """Makes every part of a group selectable (``strategy=typiclust``) and typed, without YAML.
 
     A name with a YAML recipe is left alone: Hydra would merge both.
     """
     registry = registry_of(group)
-    recipes = {path.stem for path in (CONFIGS / group).glob("*.yaml")}
-    for name in set(registry) - recipes:
+    for name in set(registry) - recipes_of(group):
+        if _MIRRORED.get((group, name)) is registry.get(name):
+            continue
+        _MIRRORED[group, name] = registry.get(name)
         node = schema(registry, name, COMMON.get(group, {}))
         ConfigStore.instance().store(
             group=group, name=name, node=node, package=GROUPS[group].package
@@ -77,23 +107,13 @@ def schema(
     return dataclasses.make_dataclass(f"{name}_config", fields)
 
 
-def hyperparameters(factory: Callable) -> dict[str, tuple[Any, Any]]:
-    """Annotation and default of every parameter that has a default."""
-    hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
-    return {
-        key: (hints.get(key, Any), parameter.default)
-        for key, parameter in inspect.signature(factory).parameters.items()
-        if parameter.default is not inspect.Parameter.empty
-    }
-
-
 def build(
     registry: Registry, node: Mapping[str, Any], *, at: str | None = None, **objects: object
 ) -> Any:
     """Builds the part that a config node describes.
 
-    Parts speak of their own parameters (``l2=-1: must be positive``); the message of a ``ValueError``
-    gets the place of its node in front (``classifier.l2=-1: must be positive``).
+    Parts speak of their own parameters (``l2=-1: must be positive``); the message gets the place of
+    the node in front (``classifier.l2=-1: must be positive``).
 
     Args:
         registry: Where the part is looked up.
@@ -103,31 +123,60 @@ def build(
             that it takes.
 
     Raises:
-        UserError: The name, a key or a choice is unknown, or the part refuses a value.
+        UserError: The name or a key is unknown, the part needs what the run cannot offer, or it
+            refuses a value.
     """
     at = _place(registry) if at is None else at
-    options: dict[str, Any] = {
+    options = {
         key: tuple(value) if isinstance(value, list) else value for key, value in node.items()
     }
     name = str(options.pop("name"))
-    parameters = inspect.signature(registry[name]).parameters
-    unknown = sorted(set(options) - set(parameters))
-    if unknown:
-        raise UserError(
-            f"{registry.kind} '{name}' has no parameter '{unknown[0]}'. Known: "
-            f"{', '.join(hyperparameters(registry[name])) or 'none'}"
-        )
-    offered = {key: value for key, value in objects.items() if key in parameters}
     try:
-        _check_choices(registry[name], options)
+        parameters = inspect.signature(registry[name]).parameters
+    except UnknownName as error:
+        raise placed(error, at, options, name) from error
+    offered = {key: value for key, value in objects.items() if key in parameters}
+    missing = sorted(_required(parameters) - {*offered, *options})
+    if missing:
+        raise UserError(f"{at}={name} needs '{missing[0]}', which no run of this kind offers")
+    try:
         return registry.build(name, **{**offered, **options})
-    except (ValueError, TypeError) as error:
-        raise _with_place(error, at, name, parameters) from error
+    except (ValueError, UserError) as error:
+        raise placed(error, at, options, name) from error
+
+
+def placed(
+    error: Exception, at: str, options: Mapping[str, Any], name: str | None = None
+) -> UserError:
+    """The error of a part in the words of the config; a user's error stays of its class.
+
+    Args:
+        error: ``k=0: must be …``, where ``k`` may be one of the options, or an option of an option.
+        at: Key of the node in the config.
+        options: What the part was built from.
+        name: Name of the part, for messages about none of its options.
+    """
+    message = " ".join(str(error).split())
+    about = _about(message, options)
+    if isinstance(error, UnknownName):
+        message = f"{_unknown_at(message, at, {**options, 'name': name})}: {message}"
+    elif about is not None:
+        message = f"{at}.{about}{message}"
+    elif not isinstance(error, UserError):
+        message = f"{at}={name}: {message}" if name else f"{at}: {message}"
+    if not isinstance(error, UserError):
+        return UserError(message)
+    error.args = (message,)
+    return error
 
 
 def plain(config: Any) -> Any:
     """A config as plain dicts and lists, interpolations resolved (a DictConfig must not travel)."""
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+
+
+def _is_group(group: str) -> bool:
+    return group in GROUPS or ("/" not in group and (CONFIGS / group).is_dir())
 
 
 def _place(registry: Registry) -> str:
@@ -137,21 +186,35 @@ def _place(registry: Registry) -> str:
     return registry.kind
 
 
-def _with_place(error: Exception, at: str, name: str, parameters: Collection[str]) -> UserError:
-    """The error of a part, in the words of the config: the same class where it is a user's error."""
-    message = " ".join(str(error).split())
-    speaks_of = message.partition("=")[0]
-    message = f"{at}.{message}" if speaks_of in parameters else f"{at}={name}: {message}"
-    if isinstance(error, UserError) and speaks_of not in parameters:
-        return error
-    return type(error)(message) if isinstance(error, UserError) else UserError(message)
+def _required(parameters: Mapping[str, inspect.Parameter]) -> set[str]:
+    open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {
+        key
+        for key, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty and parameter.kind not in open_ended
+    }
 
 
-def _check_choices(factory: Callable, options: Mapping[str, Any]) -> None:
-    for key, (annotation, _) in hyperparameters(factory).items():
-        choices = get_args(annotation) if get_origin(annotation) is Literal else ()
-        if choices and key in options and options[key] not in choices:
-            one_of(choices, **{key: options[key]})
+def _unknown_at(message: str, at: str, options: Mapping[str, Any]) -> str:
+    """The option that gave the name that no part carries."""
+    for key, value in options.items():
+        if f"'{value}'" in message:
+            return f"{at}.{key}={value}"
+    return at
+
+
+def _about(message: str, options: Mapping[str, Any]) -> str | None:
+    """Path to the option of which a message speaks: empty, or that of the mapping that holds it."""
+    begin = re.match(r"[\w.]+(?==)", message)
+    if begin is None:
+        return None
+    key, *_ = begin[0].split(".")
+    if key in options:
+        return ""
+    for outer, value in options.items():
+        if isinstance(value, Mapping) and (inner := _about(message, value)) is not None:
+            return f"{outer}.{inner}"
+    return None
 
 
 def _config_type(annotation: Any) -> Any:

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dal_toolbox.errors import UserError
 
+MAX_PIXELS = 89_478_485  # as PIL: 256 MB of three bytes a pixel
 VERSION = 1  # counts changes of what decode returns; part of fingerprints
 
 # What a file holds is told from its content. Not all that PIL knows: EPS, for one, runs a program.
@@ -29,7 +30,7 @@ class CorruptImage(UserError, ValueError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
             f"cannot decode {path}: {reason}; replace the file, remove it, or leave out all such "
-            "files with dataset.on_error=skip where the dataset has that option"
+            "files with on_error=skip where the dataset has that option"
         )
         self.path = path
         self.reason = reason
@@ -38,7 +39,7 @@ class CorruptImage(UserError, ValueError):
         return CorruptImage, (self.path, self.reason)  # workers send it
 
 
-def decode(path: Path, size: int) -> np.ndarray:
+def decode(path: Path, size: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The center square of an image, as people see it: upright and in 8-bit RGB.
 
     Orientation in EXIF is applied, 16-bit gray is scaled to 8 bit, CMYK is read as Adobe writes it,
@@ -47,6 +48,11 @@ def decode(path: Path, size: int) -> np.ndarray:
     already. JPEGs four times as large or more are reduced while decoding. The content tells the
     format, whatever the name says.
 
+    Args:
+        path: The file.
+        size: Height and width of the result.
+        max_pixels: Images of more pixels are refused.
+
     Returns:
         Shape: (3, size, size), uint8.
 
@@ -54,32 +60,51 @@ def decode(path: Path, size: int) -> np.ndarray:
         CorruptImage: Whatever is wrong with the file, in one line with its path. Damage within the
             compressed data of a JPEG is not always noticed: its decoder guesses what is missing.
     """
-    with _opened(path) as image:
+    with _opened(path, max_pixels) as image:
         image.draft(None, (2 * size, 2 * size))  # twice, so that the last step antialiases
         ImageOps.exif_transpose(image, in_place=True)
         square = ImageOps.fit(to_rgb(image), (size, size), Image.Resampling.BICUBIC)
         return np.asarray(square).transpose(2, 0, 1)
 
 
-def shorter_side(path: Path) -> int:
+def shorter_side(path: Path, max_pixels: int = MAX_PIXELS) -> int:
     """Length of the shorter side in pixels, from the head of the file alone."""
-    with _opened(path) as image:
+    with _opened(path, max_pixels) as image:
         return min(image.size)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
     """Opens a file; whatever goes wrong until the block ends is a :class:`CorruptImage`."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait forever
             raise ValueError("a folder, pipe or device instead of a file")
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _any_size():
             warnings.simplefilter("ignore")  # such as of odd metadata beside good pixels
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
+                _check_pixels(image, max_pixels)
                 yield image
     except Exception as error:  # a broken file makes PIL raise nearly anything
         raise CorruptImage(path, _reason(path, error)) from error
+
+
+@contextmanager
+def _any_size() -> Iterator[None]:
+    """Lets PIL open images of any size: it has one limit for the whole process, ours is a parameter."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_pixels(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ValueError(
+            f"{width} x {height} pixels, more than max_pixels={max_pixels}, "
+            "which guards against files that only say that they are huge"
+        )
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

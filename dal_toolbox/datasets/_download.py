@@ -78,7 +78,7 @@ def fetch(archive: Archive, dataset_path: Path, *, download: bool) -> Path:
     found = [path / archive.filename for path in (dataset_path, home)]
     file = next((path for path in found if path.exists()), home / archive.filename)
     if not file.exists() and not download:
-        raise not_found(archive.dataset, dataset_path, wanted, "dataset.download=false")
+        raise not_found(archive.dataset, dataset_path, wanted, "download=false")
     with writing(archive.dataset, dataset_path, wanted, archive.url):
         home.mkdir(exist_ok=True)
         if not folder.is_dir():
@@ -107,7 +107,7 @@ def fetch_files(
     missing = [name for name in names if _find(files, dataset_path, name) is None]
     wanted = f"{', '.join(missing or names)} (in {' or '.join(map(_shown, files.homes))})"
     if missing and not download:
-        raise not_found(files.dataset, dataset_path, wanted, "dataset.download=false")
+        raise not_found(files.dataset, dataset_path, wanted, "download=false")
     for name in missing:
         with writing(files.dataset, dataset_path, wanted, files.url + name):
             home = dataset_path / files.homes[0]
@@ -121,7 +121,7 @@ def not_found(dataset: str, dataset_path: Path, wanted: str, reason: str) -> Dat
     """The error that says what is missing, and what to put where."""
     return DatasetNotFound(
         f"{dataset} is not in dataset_path={dataset_path} ({reason}); put {wanted} there, "
-        "or choose dataset=digits or dataset=folder dataset.root=<folder of images>"
+        "or choose the dataset digits, or folder with root=<folder of images>"
     )
 
 

@@ -3,11 +3,16 @@
 import re
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from dal_toolbox.datasets._unpack import BROKEN, BadArchive, extract, extract_tar, one_line
+from dal_toolbox.datasets._unpack import (
+    Budget,
+    extract,
+    extract_tar,
+    named_if_broken,
+    unpacking,
+)
 from dal_toolbox.datasets.base import DatasetNotFound
 from dal_toolbox.progress import log, progress_bar
 
@@ -32,22 +37,25 @@ def unpack_train(tar: Path, folder: Path, wnids: Collection[str] | None) -> None
     """
     folder.mkdir(parents=True, exist_ok=True)
     log.info("unpacking %s", tar)
-    try:
-        with tarfile.open(tar, "r:") as outer:
-            to_do = {
-                wnid: member
-                for wnid, member in classes_of(outer).items()
-                if (wnids is None or wnid in wnids) and not (folder / wnid).is_dir()
-            }
-            _unpack_classes(outer, to_do, folder)
-    except BROKEN as error:
-        raise BadArchive(f"{tar} is damaged: {one_line(error)}; replace it") from error
+    with named_if_broken(tar), tarfile.open(tar, "r:") as outer:
+        to_do = {
+            wnid: member
+            for wnid, member in classes_of(outer).items()
+            if (wnids is None or wnid in wnids) and not (folder / wnid).is_dir()
+        }
+        _unpack_classes(outer, to_do, folder)
 
 
 def classes_of(outer: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
     """The inner tar of each class, in the order of the file."""
-    matches = ((re.fullmatch(r"(n\d{8})\.tar", member.name), member) for member in outer)
-    return {match[1]: member for match, member in matches if match and member.isfile()}
+    members = {}
+    for member in outer:
+        if member.size < 0:  # would be read again and again
+            raise tarfile.ReadError(f"{member.name!r} in it has a negative size")
+        match = re.fullmatch(r"(n\d{8})\.tar", member.name)
+        if match and member.isfile():
+            members[match[1]] = member
+    return members
 
 
 def unpack_val(tar: Path, folder: Path) -> None:
@@ -59,10 +67,8 @@ def unpack_val(tar: Path, folder: Path) -> None:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _check_room(tar.stat().st_size, folder.parent)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-        inside = Path(temporary) / folder.name
+    with unpacking(folder) as inside:
         extract(tar, inside)
-        inside.rename(folder)
 
 
 def _unpack_classes(
@@ -70,17 +76,16 @@ def _unpack_classes(
 ) -> None:
     num_bytes = sum(member.size for member in members.values())
     _check_room(num_bytes, folder)
+    budget = Budget(num_bytes, folder)
     with progress_bar() as progress:
         task = progress.add_task("Unpacking ImageNet (MiB)", total=num_bytes / MIB, note="")
         for wnid, member in members.items():
-            with tempfile.TemporaryDirectory(dir=folder, prefix=f".{wnid}.") as temporary:
+            with unpacking(folder / wnid) as inside:
                 stream = outer.extractfile(member)
                 assert stream is not None  # only files are listed
-                inside = Path(temporary) / wnid
                 inside.mkdir()
-                for _ in extract_tar(stream, inside):
+                for _ in extract_tar(stream, inside, budget):
                     pass
-                inside.rename(folder / wnid)
             progress.advance(task, member.size / MIB)
 
 

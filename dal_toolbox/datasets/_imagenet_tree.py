@@ -19,7 +19,7 @@ ROOTS = ("ImageNet", "imagenet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC", "")
 NUM_CLASSES = 1000
 WANTED = (
     "ImageNet/train/<wnid>/*.JPEG and ImageNet/val/<wnid>/*.JPEG, or the official "
-    f"{tars.TRAIN}, {tars.VAL} and {tars.DEVKIT} with dataset.unpack=true,"
+    f"{tars.TRAIN}, {tars.VAL} and {tars.DEVKIT} with unpack=true,"
 )
 
 
@@ -93,7 +93,7 @@ class Tree:
         if file is None:
             raise DatasetNotFound(
                 f"{self.name}: {root / 'val'} has no folders of classes, and there are no labels; "
-                f"put {tars.DEVKIT} (unpacked, or with dataset.unpack=true), LOC_val_solution.csv "
+                f"put {tars.DEVKIT} (unpacked, or with unpack=true), LOC_val_solution.csv "
                 f"of Kaggle or val_labels.txt (lines of file and wnid) into {root}"
             )
         images = list_images(root / "val")
@@ -120,7 +120,7 @@ class Tree:
     def _unpacking(self, tar: Path) -> AbstractContextManager[None]:
         if not self.unpack:
             raise DatasetNotFound(
-                f"{self.name}: {tar} is not unpacked yet; dataset.unpack=true does it, class by "
+                f"{self.name}: {tar} is not unpacked yet; unpack=true does it, class by "
                 "class and as far as needed (all of it takes 145 GB)"
             )
         return writing("ImageNet", self.dataset_path, WANTED, str(tar))

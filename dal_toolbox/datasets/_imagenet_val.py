@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dal_toolbox.datasets._listing import read_lines, read_mat
+from dal_toolbox.datasets._listing import read_lines
 from dal_toolbox.datasets._unpack import BadArchive
 from dal_toolbox.datasets._wnids import read_words
+from dal_toolbox.datasets.matlab import read_structs
 
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 DEVKIT = "ILSVRC2012_devkit_t12/data"
+MOST_SYNSETS = 10_000  # the devkit has 1,860
 WNID = re.compile(r"n\d{8}")
 
 
@@ -55,14 +57,17 @@ def wnids_of_devkit(meta: Path) -> tuple[dict[int, str], dict[str, str]]:
     Raises:
         BadArchive: It is not the file of the devkit.
     """
-    try:
-        synsets = read_mat(meta, "synsets")[0].ravel()
-        columns = [synsets[key].tolist() for key in ("ILSVRC2012_ID", "WNID", "words")]
-        rows = [tuple(np.ravel(value)[0] for value in row) for row in zip(*columns, strict=True)]
-        ids = {int(number): str(wnid) for number, wnid, _ in rows}
-        return ids, {str(wnid): str(words) for _, wnid, words in rows}
-    except (KeyError, ValueError, IndexError, TypeError) as error:
-        raise BadArchive(f"{meta} is not meta.mat of the devkit ({error}); replace it") from error
+    rows = read_structs(meta, "synsets", ("ILSVRC2012_ID", "WNID", "words"), MOST_SYNSETS)
+    ids, words_of = {}, {}
+    for number, wnid, words in rows:
+        is_number = (
+            isinstance(number, np.ndarray) and number.size == 1 and np.isfinite(number).all()
+        )
+        if not is_number or not isinstance(wnid, str) or not WNID.fullmatch(wnid):
+            raise BadArchive(f"{meta} is not meta.mat of the devkit ({wnid!r:.40}); replace it")
+        ids[int(number.item())] = wnid
+        words_of[wnid] = str(words)
+    return ids, words_of
 
 
 def find_words(roots: Iterable[Path]) -> dict[str, str]:

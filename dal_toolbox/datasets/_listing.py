@@ -1,56 +1,45 @@
 """What image datasets say in their lists: files, classes and readable words."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dal_toolbox.datasets._decode import EXTENSIONS
-from dal_toolbox.datasets._unpack import BadArchive, one_line
+from dal_toolbox.datasets._unpack import BadArchive
 from dal_toolbox.datasets.base import DatasetNotFound
+
+MAX_BYTES = 2**26  # of a list; those of ImageNet take some MB
+STRANGE = re.compile(r"[\0-\x08\x0e-\x1f]|.{1000}")  # control characters, or no end
 
 
 def read_lines(file: Path) -> list[str]:
     """The lines of a text file that are not empty, stripped.
 
     Raises:
-        DatasetNotFound: It is missing.
-        BadArchive: It is no text.
+        DatasetNotFound: It is missing, or cannot be read.
+        BadArchive: It is no text, or larger than any list.
     """
     try:
+        if file.stat().st_size > MAX_BYTES:
+            raise BadArchive(f"{file} is larger than any official list; put the official one there")
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         raise DatasetNotFound(
             f"{file} is missing; delete {file.parents[1]} and start again, "
             "so that the official archive is unpacked anew"
         ) from None
+    except OSError as error:
+        raise DatasetNotFound(f"cannot read {file}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise BadArchive(
             f"{file} is no text ({error.reason}); put the official one there"
         ) from error
+    if strange := next((line for line in lines if STRANGE.search(line)), None):
+        raise BadArchive(f"{file} is no list ({strange[:40]!r}); put the official one there")
     return [stripped for line in lines if (stripped := line.strip())]
-
-
-def read_mat(file: Path, *keys: str) -> tuple[np.ndarray, ...]:
-    """Arrays of a MATLAB file.
-
-    Raises:
-        DatasetNotFound: It is missing.
-        BadArchive: It is no MATLAB file, or a key is missing.
-    """
-    from scipy.io import loadmat
-
-    if not file.is_file():
-        raise DatasetNotFound(f"{file} is missing; put the official file there")
-    try:
-        content: dict[str, Any] = loadmat(str(file), variable_names=list(keys), squeeze_me=False)
-    except Exception as error:  # broken bytes make scipy raise nearly anything
-        raise _unexpected(file, f"{type(error).__name__}: {one_line(error)}") from error
-    if missing := [key for key in keys if key not in content]:
-        raise _unexpected(file, f"it has no {', '.join(missing)}")
-    return tuple(content[key] for key in keys)
 
 
 def list_images(folder: Path) -> list[str]:
@@ -83,11 +72,7 @@ def by_class(paths: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     unknown = sorted({path.split("/")[0] for path in paths} - index_of.keys())
     if unknown:
         raise BadArchive(
-            f"a list names the unknown class {unknown[0]!r} (known: {', '.join(classes[:3])} …); "
+            f"a list names the unknown class {unknown[0][:40]!r} (known: {', '.join(classes[:3])} …); "
             "put the official lists there"
         )
     return np.array([index_of[path.split("/")[0]] for path in paths], dtype=np.int64)
-
-
-def _unexpected(file: Path, reason: str) -> BadArchive:
-    return BadArchive(f"{file} is not the official file ({reason}); delete it and start again")

@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dal_toolbox.io import read_text
+
 UNKNOWN = 4 * 2**30  # bytes, where the system does not tell
 
 
@@ -32,18 +34,18 @@ def is_mapped(tensor: Tensor, root: Path = Path("/")) -> bool:
     if tensor.device.type != "cpu" or not maps.exists():
         return False
     address = tensor.data_ptr()
-    for line in maps.read_text().splitlines():
+    for line in maps.read_bytes().strip().split(b"\n"):  # names of files may hold other breaks
         span, _, _, _, inode, *_ = line.split(maxsplit=5)
-        start, end = (int(bound, 16) for bound in span.split("-"))
+        start, end = (int(bound, 16) for bound in span.split(b"-"))
         if start <= address < end:
-            return inode != "0"
+            return inode != b"0"
     return False
 
 
 def _machine(root: Path) -> int:
     facts = root / "proc/meminfo"
     if facts.exists():
-        for line in facts.read_text().splitlines():
+        for line in read_text(facts).splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     try:
@@ -55,7 +57,7 @@ def _machine(root: Path) -> int:
 def _cgroups(root: Path) -> Iterator[int]:
     """What is left under the limits of containers and batch systems."""
     own = root / "proc/self/cgroup"
-    for line in own.read_text().splitlines() if own.exists() else ():
+    for line in read_text(own).splitlines() if own.exists() else ():
         _, controllers, path = line.split(":", 2)
         if controllers == "":  # version 2
             names = ("memory.max", "memory.current", "inactive_file")
@@ -74,12 +76,12 @@ def _cgroups(root: Path) -> Iterator[int]:
 def _room(directory: Path, limit: str, used: str, cache: str) -> Iterator[int]:
     if not (directory / limit).exists() or not (directory / used).exists():
         return
-    most = (directory / limit).read_text().strip()
+    most = read_text(directory / limit).strip()
     if most == "max":
         return
-    room = int(most) - int((directory / used).read_text())
+    room = int(most) - int(read_text(directory / used))
     statistics = directory / "memory.stat"
-    for line in statistics.read_text().splitlines() if statistics.exists() else ():
+    for line in read_text(statistics).splitlines() if statistics.exists() else ():
         name, value = line.split()
         if name == cache:  # pages of files, given up when memory is needed
             room += int(value)

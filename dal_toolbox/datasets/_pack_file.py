@@ -1,20 +1,17 @@
-"""The array file of a pack: appended to, gone on with, memory-mapped, spot-checked."""
+"""The array file of a pack while it is written: chunk by chunk, gone on with after a break."""
 
 import io
 import json
-import mmap
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-READ_BYTES = 2**24
-SAMPLE_BLOCKS, SAMPLE_BYTES = 16, 2**16
+from dal_toolbox.io import block_digest
 
 
 def header(shape: Sequence[int]) -> bytes:
@@ -30,95 +27,81 @@ def header(shape: Sequence[int]) -> bytes:
 
 def num_bytes(shape: Sequence[int]) -> int:
     """Size of the whole file."""
-    return len(header(shape)) + int(np.prod(shape))
+    return len(header(shape)) + math.prod(shape)
 
 
-def resume(part: Path, item: Sequence[int]) -> tuple[int, Any]:
-    """Cuts ``part`` after its last whole image; returns how many it has, and their digest."""
-    head, size_of_item = header((0, *item)), int(np.prod(item))
-    digest = sha256()
-    size = part.stat().st_size if part.exists() else 0
-    done = max(0, size - len(head)) // size_of_item
-    with part.open("r+b" if size else "w+b") as file:
-        file.write(head)
-        left = done * size_of_item
-        while left:
-            block = file.read(min(left, READ_BYTES))
-            digest.update(block)
-            left -= len(block)
-        file.truncate(len(head) + done * size_of_item)
-    return done, digest
+class Part:
+    """A pack that is being written; takes up what an interrupted call left.
 
+    Beside the pixels lies a journal with a line for each chunk: what was looked at, left out and
+    written, and the digest of that. Only pixels that fit their line are taken up, so that nothing
+    depends on which of both reached the disk before a crash.
 
-def finish(part: Path, shape: Sequence[int]) -> None:
-    """Writes into the head how many images there are, and everything to the disk."""
-    with part.open("r+b") as file:
-        file.write(header(shape))
-        file.flush()
-        os.fsync(file.fileno())
+    Args:
+        directory: Where it lies.
+        item: Shape of an image: (c, h, w).
+    """
 
+    def __init__(self, directory: Path, item: Sequence[int]) -> None:
+        self.directory, self.item = directory, tuple(item)
+        self.pixels, self.journal = directory / "images.npy.part", directory / "journal.jsonl.part"
+        self.rows = 0  # that were looked at
+        self.images = 0  # that were written
+        self.bad: dict[int, str] = {}  # rows that were left out, and why
+        self.digest = sha256()  # of what was written
+        self._take_up()
 
-def map_images(path: Path, shape: Sequence[int]) -> Tensor:
-    """Maps the file. torch wants writable memory: a write stays in this process."""
-    with path.open("rb") as file:
-        if hasattr(mmap, "MAP_NORESERVE"):  # else a pack larger than the memory may be refused
-            memory = mmap.mmap(
-                file.fileno(),
-                0,
-                flags=mmap.MAP_PRIVATE | mmap.MAP_NORESERVE,
-                prot=mmap.PROT_READ | mmap.PROT_WRITE,
-            )
-        else:
-            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    flat = torch.frombuffer(memory, dtype=torch.uint8, offset=len(header(shape)))
-    return flat.view(*shape)
+    @property
+    def shape(self) -> list[int]:
+        """Of what was written."""
+        return [self.images, *self.item]
 
+    def append(self, images: np.ndarray, bad: Mapping[int, str]) -> None:
+        """Adds a chunk: the images of the next ``len(images) + len(bad)`` rows, without the bad ones."""
+        with self.pixels.open("ab") as file:
+            file.write(images.data)
+        chunk = {"images": len(images), "digest": block_digest(images.data)}
+        with self.journal.open("a") as file:
+            file.write(json.dumps({**chunk, "bad": list(bad.items())}) + "\n")
+        self._count(images.data, len(images), bad)
 
-def sample_digest(path: Path) -> str:
-    """Hex digest of 16 blocks spread over the file; finds lost parts of a file in milliseconds."""
-    last = max(0, path.stat().st_size - SAMPLE_BYTES)
-    digest = sha256()
-    with path.open("rb") as file:
-        for start in np.linspace(0, last, SAMPLE_BLOCKS).astype(np.int64).tolist():
-            file.seek(start)
-            digest.update(file.read(SAMPLE_BYTES))
-    return digest.hexdigest()
-
-
-class Journal:
-    """Which rows a half-written pack left out, one JSON line each, on disk before what follows."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> dict[int, str]:
-        """Rows and reasons; a line that was cut off counts for nothing."""
-        text = self.path.read_text() if self.path.exists() else ""
-        return dict(json.loads(line) for line in text.split("\n")[:-1])
-
-    def write(self, bad: dict[int, str]) -> None:
-        """Replaces everything."""
-        self.path.write_text("")
-        self.append(bad)
-
-    def append(self, bad: dict[int, str]) -> None:
-        if not bad:
-            return
-        with self.path.open("a") as file:
-            file.write("".join(json.dumps(entry) + "\n" for entry in bad.items()))
+    def finish(self, goal: Path) -> None:
+        """Writes into the head how many images there are, everything to the disk, and renames it."""
+        with self.pixels.open("r+b") as file:
+            file.write(header(self.shape))
             file.flush()
             os.fsync(file.fileno())
+        self.pixels.replace(goal)
 
+    def remove(self) -> None:
+        """Removes whatever is half written in the directory."""
+        for path in self.directory.glob("*.part"):
+            path.unlink(missing_ok=True)
 
-def next_row(done: int, bad: dict[int, str]) -> int:
-    """The row after the last of ``done`` good ones, where those of ``bad`` were left out.
+    def _count(self, content: Any, images: int, bad: Mapping[int, str]) -> None:
+        self.digest.update(content)
+        self.images += images
+        self.rows += images + len(bad)
+        self.bad.update(bad)
 
-    >>> next_row(2, {1: "empty", 5: "empty"})  # rows 0 and 2 are there
-    3
-    """
-    row = done
-    for left_out in sorted(bad):
-        if left_out >= row:
-            break
-        row += 1
-    return row
+    def _take_up(self) -> None:
+        head, lines = header((0, *self.item)), []
+        with self.pixels.open("r+b" if self.pixels.exists() else "w+b") as file:
+            file.write(head)
+            for line in self._sound_chunks(file):
+                lines.append(line)
+            file.truncate(len(head) + self.images * math.prod(self.item))
+        self.journal.write_bytes(b"".join(line + b"\n" for line in lines))
+
+    def _sound_chunks(self, file: IO[bytes]) -> Iterator[bytes]:
+        lines = self.journal.read_bytes().split(b"\n")[:-1] if self.journal.exists() else []
+        for line in lines:
+            try:
+                chunk = json.loads(line)
+                content = file.read(chunk["images"] * math.prod(self.item))
+                if block_digest(content) != chunk["digest"]:
+                    return
+                self._count(content, chunk["images"], dict(chunk["bad"]))
+            except (ValueError, KeyError, TypeError, RecursionError):
+                return
+            yield line

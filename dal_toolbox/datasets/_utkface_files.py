@@ -2,13 +2,12 @@
 
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from dal_toolbox.datasets._download import not_found, writing
 from dal_toolbox.datasets._listing import is_image
-from dal_toolbox.datasets._unpack import extract
+from dal_toolbox.datasets._unpack import BadArchive, extract, unpacking
 from dal_toolbox.progress import log
 
 FOLDERS = ("UTKFace", "utkface", "utkface_aligned_cropped", "UTKface_inthewild", "crop_part1")
@@ -64,9 +63,10 @@ def _unpack(archive: Path, root: Path) -> None:
     root.mkdir(exist_ok=True)
     if folder.is_dir():
         return
-    with tempfile.TemporaryDirectory(dir=root, prefix=f".{folder.name}.") as temporary:
-        extract(archive, Path(temporary) / folder.name)
-        (Path(temporary) / folder.name).rename(folder)
+    with unpacking(folder) as inside:
+        extract(archive, inside)
+        if not _images(inside):
+            raise BadArchive(f"{archive} holds no images; put one of the official files there")
 
 
 def _images(root: Path) -> list[str]:

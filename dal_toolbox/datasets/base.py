@@ -16,7 +16,7 @@ from dal_toolbox.errors import UserError
 from dal_toolbox.registry import Registry
 
 
-class DatasetNotFound(UserError, FileNotFoundError):
+class DatasetNotFound(UserError, FileNotFoundError, ValueError):
     """The data is not where it was looked for; the message says what to put where."""
 
 
@@ -152,7 +152,7 @@ class DatasetBundle:
         name: What it is called in reports.
         train: Images to learn from: the pool of active learning.
         val: Images for choices during training, if any were set apart.
-        test: Images for the final evaluation.
+        test: Images for the final evaluation; None where there is nothing to evaluate on.
         unlabeled: Further images without labels, if any.
         classes: Class names; target i is ``classes[i]``.
         image_size: Height and width that networks get; images may be stored larger.
@@ -163,7 +163,7 @@ class DatasetBundle:
     name: str
     train: Images
     val: Images | None
-    test: Images
+    test: Images | None
     unlabeled: Images | None
     classes: tuple[str, ...]
     image_size: int
@@ -176,6 +176,11 @@ class DatasetBundle:
             channels, height, width = part.shape
             if channels != shape[0] or height != width or height < self.image_size:
                 raise ValueError(f"images of shape {part.shape} in a dataset of shape {shape}")
+            if len(part) and not -1 <= part.targets.min() <= part.targets.max() < self.num_classes:
+                raise ValueError(
+                    f"targets from {part.targets.min()} to {part.targets.max()} of "
+                    f"{self.num_classes} classes; wanted 0 to {self.num_classes - 1}, or -1: none"
+                )
 
     @property
     def _parts(self) -> list[Images]:

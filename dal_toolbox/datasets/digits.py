@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dal_toolbox.datasets._bundles import check_drawing
 from dal_toolbox.datasets._splits import split_off
 from dal_toolbox.datasets.base import DATASETS, DatasetBundle, ImageArray
 
@@ -24,6 +25,7 @@ def digits(*, val_size: float = 0.0, split_seed: int = 0) -> DatasetBundle:
         val_size: Share of the training images that is set apart for validation.
         split_seed: Chooses the test and the validation images.
     """
+    check_drawing(split_seed, val_size=val_size)
     table = np.loadtxt(_file(), delimiter=",", dtype=np.int64)  # (1797, 65), the target last
     images, target = table[:, :-1].reshape(-1, 8, 8), table[:, -1]
     pixels = np.rint(images * (255 / 16)).astype(np.uint8)[:, None]  # (1797, 1, 8, 8)

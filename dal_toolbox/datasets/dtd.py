@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dal_toolbox.datasets._bundles import Storage, file_bundle, joined
+from dal_toolbox.arguments import one_of
+from dal_toolbox.datasets._bundles import Storage, file_bundle, integer_from, joined
 from dal_toolbox.datasets._download import Archive, fetch
 from dal_toolbox.datasets._listing import by_class, read_lines
 from dal_toolbox.datasets.base import DATASETS, DatasetBundle
 from dal_toolbox.datasets.files import OnError
 from dal_toolbox.datasets.opening import PACK_BYTES, Pack
-from dal_toolbox.errors import UserError
 
 DTD = Archive(
     dataset="DTD",
@@ -20,10 +20,6 @@ DTD = Archive(
 )
 SPLITS = ("train", "val", "test")
 NUM_PARTITIONS = 10
-
-
-class BadPartition(UserError, ValueError):
-    """A partition that the dataset does not have."""
 
 
 @DATASETS.register("DTD")
@@ -55,11 +51,10 @@ def dtd(
     Raises:
         DatasetNotFound: The data is not there and cannot be downloaded.
         BadArchive: A list is not in the official format.
-        BadPartition: There is no such partition.
     """
-    if not 1 <= partition <= NUM_PARTITIONS:
-        raise BadPartition(f"dataset.partition={partition}; wanted 1 to {NUM_PARTITIONS}")
+    integer_from(1, NUM_PARTITIONS, partition=partition)
     storage = Storage(dataset_path, num_workers, image_size, max_size, pack, pack_bytes, on_error)
+    one_of((True, False), download=download)
     root = fetch(DTD, dataset_path, download=download)
     root = root / "dtd" if (root / "dtd").is_dir() else root  # where torchvision unpacks it
     lines = {split: read_lines(root / f"labels/{split}{partition}.txt") for split in SPLITS}

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dal_toolbox.arguments import at_least
 from dal_toolbox.datasets import _decode
 from dal_toolbox.datasets._decode import CorruptImage
-from dal_toolbox.datasets._stamps import file_stamps
+from dal_toolbox.datasets._stamps import content_digests, file_stamps
 from dal_toolbox.datasets.base import DatasetNotFound, Images, as_rows
 
 OnError: TypeAlias = Literal["raise", "skip"]
@@ -31,6 +32,8 @@ class ImageFiles(Images):
         image_size: Height and width of the decoded images.
         on_error: Whether :func:`~dal_toolbox.datasets.opening.open_images` refuses files that
             cannot be decoded, or leaves them out and lists them. ``batch`` refuses always.
+        max_pixels: Larger images, by height times width, cannot be decoded.
+        cache_dir: Where digests of many files are kept, so that later runs need not read them.
     """
 
     def __init__(
@@ -41,13 +44,16 @@ class ImageFiles(Images):
         image_size: int,
         *,
         on_error: OnError = "raise",
+        max_pixels: int = _decode.MAX_PIXELS,
+        cache_dir: Path | None = None,
     ) -> None:
+        at_least(1, image_size=image_size, max_pixels=max_pixels)
         super().__init__(targets, names)
-        if image_size < 1:
-            raise ValueError(f"image_size={image_size}; wanted 1 or more")
         self.root = Path(root)
         self.image_size = image_size
         self.on_error = on_error
+        self.max_pixels = max_pixels
+        self.cache_dir = cache_dir
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -85,19 +91,26 @@ class ImageFiles(Images):
         return self.readable(indices)[1]
 
     def _decode(self, row: int) -> np.ndarray:
-        return _decode.decode(self.root / self.names[row], self.image_size)
+        return _decode.decode(self.root / self.names[row], self.image_size, self.max_pixels)
 
     def _digest(self) -> str:
-        """Of path, size, modification time and target of every file, and of how it is decoded."""
+        """Of path, size, modification time, content (in part) and target of every file.
+
+        Also of how files are decoded. Time and size alone may be those of another file: archives
+        and copies keep times, and some formats always have the same size.
+        """
         try:
             stamps = file_stamps(self.root, self.names, missing_ok=self.on_error == "skip")
         except OSError as error:
             raise DatasetNotFound(
                 f"cannot read {error.filename}: {error.strerror}; remove it, or leave such files "
-                "out with dataset.on_error=skip where the dataset has that option"
+                "out with on_error=skip where the dataset has that option"
             ) from error
         digest = sha256(f"{_decode.VERSION} {self.image_size} {len(self)}\n".encode())
         digest.update(os.fsencode("\0".join(self.names)))
-        digest.update(np.ascontiguousarray(stamps.T).tobytes())
+        digest.update(np.ascontiguousarray(stamps[:, :2].T).tobytes())
+        digest.update(content_digests(self.root, self.names, stamps, self.cache_dir).tobytes())
         digest.update(self.targets.tobytes())
+        if self.max_pixels != _decode.MAX_PIXELS:  # says which files are left out
+            digest.update(str(self.max_pixels).encode())
         return digest.hexdigest()

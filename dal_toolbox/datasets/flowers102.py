@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
+from dal_toolbox.arguments import one_of
 from dal_toolbox.datasets._bundles import Storage, file_bundle, joined
 from dal_toolbox.datasets._download import Archive, Files, fetch, fetch_files
 from dal_toolbox.datasets._flowers102_names import NAMES
-from dal_toolbox.datasets._listing import read_mat
 from dal_toolbox.datasets._unpack import BadArchive
 from dal_toolbox.datasets.base import DATASETS, DatasetBundle
 from dal_toolbox.datasets.files import OnError
+from dal_toolbox.datasets.matlab import read_matlab
 from dal_toolbox.datasets.opening import PACK_BYTES, Pack
 
 URL = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
@@ -32,6 +33,7 @@ LISTS = Files(
     },
     homes=(HOME, ""),
 )
+NUM_IMAGES = 8189
 SPLITS = {"train": "trnid", "val": "valid", "test": "tstid"}
 
 
@@ -65,6 +67,7 @@ def flowers102(
         BadArchive: A list is not in the official format.
     """
     storage = Storage(dataset_path, num_workers, image_size, max_size, pack, pack_bytes, on_error)
+    one_of((True, False), download=download)
     folder = fetch(IMAGES, dataset_path, download=download)
     label_file, split_file = fetch_files(LISTS, dataset_path, list(LISTS.md5), download=download)
     labels = _numbers(label_file, "labels", len(NAMES)) - 1  # of image 1, 2, …
@@ -76,10 +79,9 @@ def flowers102(
 
 
 def _numbers(file: Path, key: str, largest: int) -> np.ndarray:
-    numbers = read_mat(file, key)[0].ravel().astype(np.int64)
-    if not len(numbers) or not 1 <= numbers.min() <= numbers.max() <= largest:
+    numbers = read_matlab(file, {key: NUM_IMAGES})[key].ravel()
+    if not len(numbers) or not np.isin(numbers, np.arange(1, largest + 1)).all():
         raise BadArchive(
-            f"{key} of {file} holds numbers from {numbers.min(initial=largest)} to "
-            f"{numbers.max(initial=0)}; wanted 1 to {largest}: put the official file there"
+            f"{key} of {file} holds other numbers than 1 to {largest}: put the official file there"
         )
-    return numbers
+    return numbers.astype(np.int64)

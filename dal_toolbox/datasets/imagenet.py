@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dal_toolbox.datasets._bundles import Storage, file_bundle, joined, with_val
+from dal_toolbox.arguments import one_of
+from dal_toolbox.datasets._bundles import Storage, check_drawing, file_bundle, joined, with_val
 from dal_toolbox.datasets._imagenet_tree import NUM_CLASSES, Tree
 from dal_toolbox.datasets._imagenet_val import find_words
 from dal_toolbox.datasets._wnids import described, subset
@@ -91,6 +92,8 @@ def _bundle(
     val_size: float,
     split_seed: int,
 ) -> DatasetBundle:
+    check_drawing(split_seed, val_size=val_size)
+    one_of((True, False), unpack=unpack)
     tree = Tree(name, storage.dataset_path, wanted, unpack)
     root = tree.root()
     wnids = tree.wnids(root)

@@ -5,7 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from dal_toolbox.datasets._bundles import Storage, file_bundle, joined, with_val
+from dal_toolbox.arguments import one_of
+from dal_toolbox.datasets._bundles import Storage, check_drawing, file_bundle, joined, with_val
 from dal_toolbox.datasets._download import Archive, fetch
 from dal_toolbox.datasets._listing import list_images
 from dal_toolbox.datasets.base import DATASETS, DatasetBundle
@@ -18,6 +19,7 @@ MD5 = {
     "-320": "3df6f0d01a2c9592104656642f5e78a3",
     "-160": "e793b78cc4c9e9a4ccc0c1155377a412",
 }
+SIZES = ("full", "320", "160")
 CLASSES = {
     "n01440764": "tench",
     "n02102040": "English springer",
@@ -67,6 +69,9 @@ def imagenette(
         DatasetNotFound: The data is not there and cannot be downloaded.
     """
     storage = Storage(dataset_path, num_workers, image_size, max_size, pack, pack_bytes, on_error)
+    one_of(SIZES, size=size)
+    check_drawing(split_seed, val_size=val_size)
+    one_of((True, False), download=download)
     root = fetch(archive(size), dataset_path, download=download)
     parts = {"train": _split(root, "train"), "test": _split(root, "val")}
     layout = with_val(joined(parts, tuple(CLASSES.values())), val_size, split_seed)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dal_toolbox.arguments import at_least
 from dal_toolbox.datasets.base import ImageArray, Images
 from dal_toolbox.errors import UserError
 from dal_toolbox.seeding import generator
@@ -51,8 +52,7 @@ class ImageLoader:
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size}; wanted 1 or more")
+        at_least(1, batch_size=batch_size)
         if drop_last and len(images) < batch_size:
             raise BatchTooLarge(
                 f"a batch of {batch_size} cannot be filled by {len(images)} images; "

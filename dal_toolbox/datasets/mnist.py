@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from dal_toolbox.datasets._bundles import array_bundle
+from dal_toolbox.arguments import one_of
+from dal_toolbox.datasets._bundles import array_bundle, check_drawing
 from dal_toolbox.datasets._download import Files, fetch_files
 from dal_toolbox.datasets._idx import read_idx
 from dal_toolbox.datasets._unpack import BadArchive
@@ -50,6 +51,8 @@ def mnist(
         DatasetNotFound: The data is not there and cannot be downloaded.
         BadArchive: A file is not in the official format.
     """
+    check_drawing(split_seed, val_size=val_size)
+    one_of((True, False), download=download)
     train, test = _read(MNIST, dataset_path, download)
     statistics = (0.1307,), (0.3081,)
     classes = tuple("0123456789")
@@ -75,6 +78,8 @@ def fashion_mnist(
         DatasetNotFound: The data is not there and cannot be downloaded.
         BadArchive: A file is not in the official format.
     """
+    check_drawing(split_seed, val_size=val_size)
+    one_of((True, False), download=download)
     train, test = _read(FASHION_MNIST, dataset_path, download)
     statistics = (0.2860,), (0.3530,)
     classes = tuple(CLOTHES.split(","))
@@ -90,7 +95,12 @@ def _read(files: Files, dataset_path: Path, download: bool) -> tuple[ImageArray,
 
 def _split(image_file: Path, label_file: Path, split: str) -> ImageArray:
     images, labels = read_idx(image_file, 3), read_idx(label_file, 1)
-    if len(images) != len(labels) or images.shape[1:] != (SIZE, SIZE) or labels.max(initial=0) > 9:
+    if (
+        not len(labels)
+        or len(images) != len(labels)
+        or images.shape[1:] != (SIZE, SIZE)
+        or labels.max(initial=0) > 9
+    ):
         raise BadArchive(
             f"{image_file} and {label_file} hold images {images.shape} and labels {labels.shape}; "
             f"wanted (n, {SIZE}, {SIZE}) and n labels from 0 to 9; delete both and start again"

@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
+from dal_toolbox.arguments import at_least, between, one_of
+from dal_toolbox.datasets._sealed import read_sealed, write_sealed
 from dal_toolbox.datasets._statistics import channel_statistics
 from dal_toolbox.datasets.base import ImageArray, Images
 from dal_toolbox.datasets.files import ImageFiles
 from dal_toolbox.datasets.packing import pack as pack_files
 from dal_toolbox.datasets.skipping import NothingReadable, bad_list, find_bad, leave_out
 from dal_toolbox.errors import UserError
-from dal_toolbox.io import read_json, write_json
 from dal_toolbox.progress import log
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -33,10 +34,20 @@ def stored_size(image_size: int, max_size: int) -> int:
     """
     if max_size and max_size < image_size:
         raise BadSize(
-            f"dataset.max_size={max_size} is below dataset.image_size={image_size}; "
-            f"wanted {image_size} or more, or 0 to store that size"
+            f"max_size={max_size}: must not be below image_size={image_size}, what the network gets; "
+            "0 stores that size"
         )
     return max_size or image_size
+
+
+def check_pack(pack: Pack, pack_bytes: int) -> None:
+    """Checks whether and how images can be packed.
+
+    Raises:
+        ValueError: One of both cannot be meant.
+    """
+    one_of(get_args(Pack), pack=pack)
+    at_least(0, pack_bytes=pack_bytes)
 
 
 def open_images(
@@ -61,17 +72,19 @@ def open_images(
         pack_bytes: Largest array that ``auto`` makes.
 
     Raises:
+        ValueError: ``pack`` or ``pack_bytes`` cannot be meant.
         CorruptImage: A file cannot be decoded; where nothing is packed, only when its turn comes.
         NothingReadable: No file can be decoded.
     """
+    check_pack(pack, pack_bytes)
     num_bytes = len(files) * int(np.prod(files.shape))
     cache_dir = dataset_path / "packed"
     if pack == "always" or (pack == "auto" and num_bytes <= pack_bytes):
         return pack_files(files, cache_dir, num_workers=num_workers)
     if pack == "auto":
         log.warning(
-            "the images take %.1f GB decoded, more than dataset.pack_bytes=%d: they are decoded "
-            "anew in every epoch; dataset.pack=always decodes them once",
+            "the images take %.1f GB decoded, more than pack_bytes=%d: they are decoded "
+            "anew in every epoch; pack=always decodes them once",
             num_bytes / 1e9,
             pack_bytes,
         )
@@ -117,9 +130,31 @@ def pixel_statistics(
     if not isinstance(train, ImageArray):
         return IMAGENET_MEAN, IMAGENET_STD
     file = dataset_path / "packed" / "statistics" / f"statistics-{train.fingerprint[:16]}.json"
+    known = _read_statistics(file, train)
+    if known is not None:
+        return known
+    mean, std = channel_statistics(train)
+    try:
+        write_sealed(file, {"images": train.fingerprint, "mean": mean, "std": std})
+    except OSError as error:
+        log.warning("statistics of the pixels cannot be kept in %s: %s", file, error.strerror)
+    return mean, std
+
+
+def _read_statistics(
+    file: Path, train: ImageArray
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """What was computed earlier; None if there is nothing, or something damaged."""
     if not file.exists():
-        mean, std = channel_statistics(train)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"mean": mean, "std": std})
-    facts = read_json(file)
-    return tuple(facts["mean"]), tuple(facts["std"])
+        return None
+    try:
+        facts = read_sealed(file)
+        mean, std = (tuple(map(float, facts[key])) for key in ("mean", "std"))
+        if facts["images"] != train.fingerprint or not len(mean) == len(std) == train.shape[0]:
+            raise ValueError("of other images")
+        between(0, 1, **{f"mean {channel}": value for channel, value in enumerate(mean)})
+        between(1 / 255, 1, **{f"std {channel}": value for channel, value in enumerate(std)})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s is computed anew (%s)", file, error)
+        return None
+    return mean, std

@@ -1,6 +1,7 @@
 """Image files decoded once, into one array that is memory-mapped from then on."""
 
 import errno
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,21 +10,27 @@ import numpy as np
 from filelock import FileLock
 from torch import Tensor
 
-from dal_toolbox.datasets import _pack_file as pack_file
 from dal_toolbox.datasets._decode import CorruptImage
+from dal_toolbox.datasets._pack_file import Part, num_bytes
+from dal_toolbox.datasets._sealed import forget, read_sealed, write_sealed
 from dal_toolbox.datasets.base import ImageArray
 from dal_toolbox.datasets.files import ImageFiles
 from dal_toolbox.datasets.loader import map_batches
+from dal_toolbox.datasets.mapped import DamagedImages, MappedImages
 from dal_toolbox.datasets.skipping import from_records, leave_out, to_records
 from dal_toolbox.errors import UserError
-from dal_toolbox.io import read_json, write_json
+from dal_toolbox.io import BLOCK_BYTES, block_digests, remove_leftovers
 from dal_toolbox.progress import log, progress_bar
 
 CHUNK_BYTES = 4 * 2**20  # decoded by one worker at a time; small, for shared memory may be scarce
 MENTIONED_BYTES = 10**9  # of other packs
 
 
-class DiskFull(UserError, OSError):
+class CannotPack(UserError, OSError):
+    """A pack cannot be written."""
+
+
+class DiskFull(CannotPack):
     """There is no room for a pack."""
 
 
@@ -35,6 +42,9 @@ def pack(files: ImageFiles, cache_dir: Path, *, num_workers: int = 0) -> ImageAr
     takes what the first made. With ``files.on_error="skip"``, files that cannot be decoded are
     left out; ``manifest.json`` lists them, so that later calls know.
 
+    Every byte is compared with the checksums of the manifest before it is used: of up to 1 GiB
+    right here, and a damaged pack is made anew; of more when it is read.
+
     Args:
         files: What to decode.
         cache_dir: Where packs lie.
@@ -43,86 +53,109 @@ def pack(files: ImageFiles, cache_dir: Path, *, num_workers: int = 0) -> ImageAr
     Raises:
         CorruptImage: A file cannot be decoded, and is not to be skipped.
         NothingReadable: No file can be decoded.
+        CannotPack: The pack cannot be written.
         DiskFull: The pack does not fit.
     """
     directory = cache_dir / files.fingerprint
-    if not _is_complete(files, directory):
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache_dir / f".{files.fingerprint}.lock"):
-            if not _is_complete(files, directory):
-                _write(files, directory, num_workers)
-                _mention_others(directory)
+    try:
+        images = _open(files, directory)
+        return _pack(files, directory, num_workers) if images is None else images
+    except UserError:
+        raise
+    except OSError as error:
+        raise _cannot_pack(error, directory) from error
+
+
+def _pack(files: ImageFiles, directory: Path, num_workers: int) -> ImageArray:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory.with_name(f".{directory.name}.lock")):
+        images = _open(files, directory, will_pack=True)
+        if images is None:
+            _write(files, directory, num_workers)
+            _mention_others(directory)
+            images = _open(files, directory)
+    if images is None:
+        raise DamagedImages(f"{directory} cannot be read as it was written; look after the disk")
+    return images
+
+
+def _open(files: ImageFiles, directory: Path, *, will_pack: bool = False) -> ImageArray | None:
+    """The pack; None if there is none, or a damaged one."""
     manifest = directory / "manifest.json"
-    facts = read_json(manifest)
-    good = leave_out(files, from_records(facts.get("skipped", [])), manifest)
-    pixels = pack_file.map_images(directory / "images.npy", facts["shape"])
-    array = ImageArray(pixels, good.targets, good.names, digest=facts["digest"])
-    array.skipped = good.skipped
-    return array
+    if not manifest.exists():  # written last
+        return None
+    try:
+        facts = read_sealed(manifest)
+        bad = from_records(facts["skipped"])
+        shape = [len(files) - len(bad), *files.shape]
+        path = directory / "images.npy"
+        if facts["fingerprint"] != files.fingerprint or facts["block_bytes"] != BLOCK_BYTES:
+            raise ValueError("it is of other files, or of another version")
+        if facts["shape"] != shape or path.stat().st_size != num_bytes(shape):
+            raise ValueError("it has another size")
+        good = np.setdiff1d(np.arange(len(files)), list(bad))
+        images = MappedImages(
+            path,
+            shape,
+            files.targets[good],
+            [files.names[row] for row in good.tolist()],
+            digest=facts["digest"],
+            blocks=facts["blocks"],
+            forget=lambda: forget(manifest),
+        )
+    except (OSError, ValueError, KeyError, TypeError, DamagedImages) as error:
+        if will_pack:
+            log.warning("%s is damaged; the images are packed anew (%s)", directory, error)
+        return None
+    return _without_bad(files, bad, images, manifest)
 
 
-def _is_complete(files: ImageFiles, directory: Path) -> bool:
-    if not (directory / "manifest.json").exists():  # written last
-        return False
-    facts = read_json(directory / "manifest.json")
-    bad = from_records(facts.get("skipped", []))
+def _without_bad(
+    files: ImageFiles, bad: dict[int, str], images: MappedImages, manifest: Path
+) -> ImageArray | None:
+    """Warns of what was left out; None if it must not be left out, and can be read by now."""
     if bad and files.on_error == "raise":
-        files.batch(np.array(sorted(bad)))  # raises; if not, the files can be read by now
-        return False
-    shape = [len(files) - len(bad), *files.shape]
-    if facts.get("shape") == shape and _is_sound(directory / "images.npy", shape, facts):
-        return True
-    log.warning("%s is damaged; the images are packed anew", directory)
-    return False
-
-
-def _is_sound(path: Path, shape: list[int], facts: dict[str, object]) -> bool:
-    if not path.exists() or path.stat().st_size != pack_file.num_bytes(shape):
-        return False
-    return facts.get("sample") in (None, pack_file.sample_digest(path))
+        files.batch(np.array(sorted(bad)))  # raises
+        return None
+    images.skipped = leave_out(files, bad, manifest).skipped
+    return images
 
 
 def _write(files: ImageFiles, directory: Path, num_workers: int) -> None:
     log.info("packing %d images into %s", len(files), directory)
     directory.mkdir(exist_ok=True)
-    part = directory / "images.npy.part"
-    journal = pack_file.Journal(directory / "skipped.jsonl.part")
+    remove_leftovers(directory / "manifest.json")
+    forget(directory / "manifest.json")
+    part = Part(directory, files.shape)
     try:
-        digest = _append(files, part, journal, num_workers)
+        _append(files, part, num_workers)
     except CorruptImage:
-        part.unlink()  # the repaired file will have another fingerprint
-        journal.path.unlink(missing_ok=True)
+        part.remove()  # the repaired file will have another fingerprint
         raise
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise _disk_full(directory, 0) from error
-        raise
-    bad = journal.read()
-    shape = [len(files) - len(bad), *files.shape]
-    pack_file.finish(part, shape)
-    sample = pack_file.sample_digest(part)
-    part.replace(directory / "images.npy")
-    facts = {"fingerprint": files.fingerprint, "shape": shape, "digest": digest, "sample": sample}
-    write_json(directory / "manifest.json", {**facts, "skipped": to_records(files, bad)})
-    journal.path.unlink(missing_ok=True)
+    path = directory / "images.npy"
+    part.finish(path)
+    facts = {
+        "fingerprint": files.fingerprint,
+        "shape": part.shape,
+        "digest": part.digest.hexdigest(),
+        "block_bytes": BLOCK_BYTES,
+        "blocks": block_digests(path, BLOCK_BYTES),
+        "skipped": to_records(files, part.bad),
+    }
+    write_sealed(directory / "manifest.json", facts)
+    part.remove()
 
 
-def _append(files: ImageFiles, part: Path, journal: pack_file.Journal, num_workers: int) -> str:
-    """Writes what ``part`` lacks; returns the digest of all pixels."""
-    done, digest = pack_file.resume(part, files.shape)
-    bad = journal.read()
-    start = pack_file.next_row(done, bad)
-    journal.write({row: reason for row, reason in bad.items() if row < start})
-    item = int(np.prod(files.shape))
-    _check_room((len(files) - start) * item, part.parent)
-    with part.open("ab") as file, progress_bar() as progress:
+def _append(files: ImageFiles, part: Part, num_workers: int) -> None:
+    """Writes what is missing."""
+    item = math.prod(files.shape)
+    _check_room((len(files) - part.rows) * item, part.directory)
+    with progress_bar() as progress:
+        start = part.rows
         task = progress.add_task("Packing images", total=len(files), completed=start, note="")
         for images, found in _decoded(files, start, max(1, CHUNK_BYTES // item), num_workers):
-            journal.append(found)  # before the images: their place follows from it
-            file.write(images.numpy().data)
-            digest.update(images.numpy().data)
-            progress.advance(task, len(images) + len(found))
-    return digest.hexdigest()
+            part.append(images.numpy(), found)
+            progress.update(task, completed=part.rows)
 
 
 def _decoded(
@@ -144,9 +177,19 @@ def _check_room(needed: int, directory: Path) -> None:
 
 def _disk_full(directory: Path, needed: int) -> DiskFull:
     free = shutil.disk_usage(directory).free
+    room = f"{needed / 1e9:.1f} GB," if needed else "more than there is:"
     return DiskFull(
-        f"packing the images takes {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free in "
-        f"{directory}; choose dataset.pack=never or another dataset_path"
+        f"packing the images takes {room} {free / 1e9:.1f} GB are free in "
+        f"{directory}; choose pack=never or another dataset_path"
+    )
+
+
+def _cannot_pack(error: OSError, directory: Path) -> CannotPack:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _disk_full(directory.parent, 0)
+    return CannotPack(
+        f"cannot pack the images: {error.filename or directory}: {error.strerror or error}; "
+        "choose pack=never or another dataset_path, or start again once it can be written"
     )
 
 

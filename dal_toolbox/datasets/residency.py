@@ -10,6 +10,7 @@ from dal_toolbox.datasets._memory import available_memory, free_device_memory, i
 from dal_toolbox.datasets._resident import ResidentImages, ResidentLoader
 from dal_toolbox.datasets.base import ImageArray, Images
 from dal_toolbox.datasets.loader import ImageLoader
+from dal_toolbox.datasets.mapped import MappedImages
 from dal_toolbox.errors import UserError
 from dal_toolbox.progress import log, progress_bar
 
@@ -149,7 +150,7 @@ def _is_there(images: Images, place: Place, device: torch.device) -> bool:
 
 
 def _in_memory(images: Images) -> bool:
-    if not isinstance(images, ImageArray):
+    if not isinstance(images, ImageArray) or isinstance(images, MappedImages):
         return False
     storage = images._storage
     return storage.device.type == "cpu" and not is_mapped(storage)

@@ -11,7 +11,7 @@ from filelock import FileLock
 from dal_toolbox.datasets.base import SkippedFile
 from dal_toolbox.datasets.files import ImageFiles
 from dal_toolbox.datasets.loader import map_batches
-from dal_toolbox.errors import UserError
+from dal_toolbox.errors import UserError, printable
 from dal_toolbox.io import read_json, write_json
 from dal_toolbox.progress import log, progress_bar
 
@@ -38,13 +38,10 @@ def find_bad(files: ImageFiles, cache_dir: Path, *, num_workers: int = 0) -> dic
     record = bad_list(files, cache_dir)
     record.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(cache_dir / f".{files.fingerprint}.lock"):
-        facts: dict[str, Any] = {"checked": 0, "skipped": []}
-        if record.exists():
-            facts = read_json(record)
-        bad = from_records(facts["skipped"])
-        if facts["checked"] < len(files):
+        checked, bad = _read(record, files)
+        if checked < len(files):
             log.info("checking whether %d files can be decoded", len(files))
-            _check(files, facts["checked"], bad, record, num_workers)
+            _check(files, checked, bad, record, num_workers)
     return bad
 
 
@@ -67,7 +64,7 @@ def leave_out(files: ImageFiles, bad: Mapping[int, str], record: Path) -> ImageF
     if not bad:
         return files
     skipped = tuple(SkippedFile(files.names[row], reason) for row, reason in sorted(bad.items()))
-    first = "; ".join(f"{file.name} ({file.reason})" for file in skipped[:SHOWN])
+    first = printable("; ".join(f"{file.name} ({file.reason})" for file in skipped[:SHOWN]))
     more = "; …" if len(skipped) > SHOWN else ""
     if len(bad) == len(files):
         raise NothingReadable(
@@ -93,6 +90,22 @@ def to_records(files: ImageFiles, bad: Mapping[int, str]) -> list[dict[str, Any]
 def from_records(records: list[dict[str, Any]]) -> dict[int, str]:
     """The reverse of :func:`to_records`."""
     return {record["row"]: record["reason"] for record in records}
+
+
+def _read(record: Path, files: ImageFiles) -> tuple[int, dict[int, str]]:
+    """How many files were checked, and what was found; nothing where the record is damaged."""
+    if not record.exists():
+        return 0, {}
+    try:
+        facts = read_json(record)
+        checked, bad = facts["checked"], from_records(facts["skipped"])
+        fits = all(files.names[item["row"]] == item["name"] for item in facts["skipped"])
+        if fits and 0 <= max(bad, default=-1) + 1 <= checked <= len(files):
+            return checked, bad
+    except (OSError, ValueError, TypeError, LookupError):
+        pass
+    log.warning("%s is damaged: the files are checked anew", record)
+    return 0, {}
 
 
 def _check(

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dal_toolbox.datasets._bundles import array_bundle
-from dal_toolbox.datasets._columns import map_images, read_images
+from dal_toolbox.arguments import one_of
+from dal_toolbox.datasets._bundles import array_bundle, check_drawing, integer_from
+from dal_toolbox.datasets._columns import map_images, read_images, row_names
 from dal_toolbox.datasets._download import Archive, fetch
-from dal_toolbox.datasets._unpack import BadArchive
+from dal_toolbox.datasets._unpack import BadArchive, check_unpacked, one_line
 from dal_toolbox.datasets.base import DATASETS, DatasetBundle, DatasetNotFound, ImageArray
-from dal_toolbox.errors import UserError
+from dal_toolbox.io import read_text
 from dal_toolbox.progress import log
 
 STL10 = Archive(
@@ -22,10 +23,7 @@ STATISTICS = (0.4467, 0.4398, 0.4066), (0.2603, 0.2566, 0.2713)  # of the traini
 SHAPE = (3, 96, 96)
 NUM_CLASSES = 10
 NUM_FOLDS = 10
-
-
-class BadFold(UserError, ValueError):
-    """A fold that the dataset does not have."""
+MOST = {"train": 5_000, "test": 8_000, "unlabeled": 100_000}  # images
 
 
 @DATASETS.register("STL10")
@@ -51,54 +49,66 @@ def stl10(
     Raises:
         DatasetNotFound: The data is not there and cannot be downloaded.
         BadArchive: A file is not in the official format.
-        BadFold: There is no such fold.
     """
-    if fold is not None and not 0 <= fold < NUM_FOLDS:
-        raise BadFold(f"dataset.fold={fold}; wanted 0 to {NUM_FOLDS - 1}, or null for all images")
+    check_drawing(split_seed, val_size=val_size)
+    one_of((True, False), download=download)
+    if fold is not None:
+        integer_from(0, NUM_FOLDS - 1, fold=fold)
     folder = fetch(STL10, dataset_path, download=download)
     train, test = _labeled(folder, "train"), _labeled(folder, "test")
     if fold is not None:
         train = train.subset(_fold(_existing(folder / "fold_indices.txt"), fold, len(train)))
-    classes = tuple(_existing(folder / "class_names.txt").read_text().split())
-    unlabeled = _unlabeled(folder / "unlabeled_X.bin", dataset_path / "packed")
+    classes = _classes(folder / "class_names.txt")
+    unlabeled = _unlabeled(folder, dataset_path / "packed")
     return array_bundle(
         "STL10", train, test, classes, STATISTICS, val_size, split_seed, unlabeled=unlabeled
     )
 
 
+def _classes(file: Path) -> tuple[str, ...]:
+    classes = tuple(read_text(_existing(file)).split())
+    if len(set(classes)) != NUM_CLASSES:
+        raise _unexpected(file, f"wanted the names of {NUM_CLASSES} classes")
+    return classes
+
+
 def _labeled(folder: Path, split: str) -> ImageArray:
-    images = read_images(_existing(folder / f"{split}_X.bin"), SHAPE)
-    labels = np.fromfile(_existing(folder / f"{split}_y.bin"), dtype=np.uint8).astype(np.int64)
-    if len(labels) != len(images) or not 1 <= labels.min() <= labels.max() <= NUM_CLASSES:
-        raise _unexpected(
-            folder / f"{split}_y.bin",
-            f"wanted {len(images)} labels from 1 to {NUM_CLASSES}, one for each image",
-        )
-    return ImageArray(images, labels - 1, _names(split, len(labels)))
+    pixels, labels = _bounded(folder, f"{split}_X.bin"), _bounded(folder, f"{split}_y.bin")
+    images = read_images(pixels, SHAPE)
+    targets = np.fromfile(labels, dtype=np.uint8).astype(np.int64)
+    if len(targets) != len(images) or not 1 <= targets.min() <= targets.max() <= NUM_CLASSES:
+        reason = f"wanted {len(images)} labels from 1 to {NUM_CLASSES}, one for each image"
+        raise _unexpected(labels, reason)
+    return ImageArray(images, targets - 1, row_names(split, len(targets)))
 
 
-def _unlabeled(file: Path, cache_dir: Path) -> ImageArray | None:
-    if not file.is_file():
-        log.warning("%s is missing: there are no unlabeled images", file)
+def _unlabeled(folder: Path, cache_dir: Path) -> ImageArray | None:
+    if not (folder / "unlabeled_X.bin").is_file():
+        log.warning("%s is missing: there are no unlabeled images", folder / "unlabeled_X.bin")
         return None
-    images, digest = map_images(file, SHAPE, cache_dir)
-    targets = np.full(len(images), -1)
-    return ImageArray(images, targets, _names("unlabeled", len(images)), digest=digest)
+    return map_images(_bounded(folder, "unlabeled_X.bin"), SHAPE, cache_dir, "unlabeled")
+
+
+def _bounded(folder: Path, name: str) -> Path:
+    """A file that is there, and no larger than the official one."""
+    file = _existing(folder / name)
+    item = int(np.prod(SHAPE)) if name.endswith("_X.bin") else 1
+    if file.stat().st_size > MOST[name.partition("_")[0]] * item:
+        raise _unexpected(file, "it is larger")
+    return file if name.startswith("unlabeled") else check_unpacked(file)
 
 
 def _fold(file: Path, fold: int, size: int) -> np.ndarray:
     """Training rows of a fold: one line of the file each."""
     try:
-        rows = np.array(file.read_text().splitlines()[fold].split(), dtype=np.int64)
-    except (IndexError, ValueError) as error:
-        raise _unexpected(file, f"fold {fold}: {error}") from error
+        rows = np.array(read_text(file).splitlines()[fold].split(), dtype=np.int64)
+    except (IndexError, ValueError, OverflowError) as error:
+        raise _unexpected(file, f"fold {fold}: {one_line(error)}") from error
     if not len(rows) or not 0 <= rows.min() <= rows.max() < size:
         raise _unexpected(file, f"the rows of fold {fold} are not among {size} images")
+    if len(np.unique(rows)) < len(rows):
+        raise _unexpected(file, f"fold {fold} lists a row twice")
     return rows
-
-
-def _names(split: str, n: int) -> list[str]:
-    return [f"{split}/{row:06d}" for row in range(n)]
 
 
 def _existing(file: Path) -> Path:

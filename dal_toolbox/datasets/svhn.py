@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dal_toolbox.datasets._bundles import array_bundle
+from dal_toolbox.arguments import one_of
+from dal_toolbox.datasets._bundles import array_bundle, check_drawing
 from dal_toolbox.datasets._columns import to_rows
 from dal_toolbox.datasets._download import Files, fetch_files
-from dal_toolbox.datasets._unpack import BadArchive, one_line
+from dal_toolbox.datasets._unpack import BadArchive
 from dal_toolbox.datasets.base import DATASETS, DatasetBundle, ImageArray
+from dal_toolbox.datasets.matlab import read_matlab
 
 SVHN = Files(
     dataset="SVHN",
@@ -22,6 +24,7 @@ SVHN = Files(
     homes=("", "SVHN"),
 )
 STATISTICS = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)  # of the training images
+IMAGES = {"train": 73_257, "test": 26_032, "extra": 531_131}
 TEN = 10  # MATLAB counts from 1: the label of digit 0
 
 
@@ -47,6 +50,8 @@ def svhn(
         DatasetNotFound: The data is not there and cannot be downloaded.
         BadArchive: A file is not in the official format.
     """
+    check_drawing(split_seed, val_size=val_size)
+    one_of((True, False), extra=extra, download=download)
     splits = ["train", "test", *(["extra"] if extra else [])]
     names = [f"{split}_32x32.mat" for split in splits]
     files = fetch_files(SVHN, dataset_path, names, download=download)
@@ -60,21 +65,15 @@ def svhn(
 
 def _read(file: Path, split: str) -> ImageArray:
     """Reads ``X`` (32, 32, 3, n), ``y`` (n, 1) with labels from 1 to 10."""
-    from scipy.io import loadmat
-
-    try:
-        content = loadmat(str(file), variable_names=["X", "y"])
-        pixels, labels = content["X"], content["y"].ravel().astype(np.int64)
-    except Exception as error:  # broken bytes make scipy raise nearly anything
-        raise _unexpected(file, f"{type(error).__name__}: {one_line(error)}") from error
-    n = len(labels)
-    if pixels.dtype != np.uint8 or pixels.shape != (32, 32, 3, n):
-        raise _unexpected(file, f"X is {pixels.dtype} {pixels.shape} beside {n} labels")
-    if n == 0 or not 1 <= labels.min() <= labels.max() <= TEN:
-        raise _unexpected(file, "labels are not from 1 to 10")
+    arrays = read_matlab(file, {"X": IMAGES[split] * 32 * 32 * 3, "y": IMAGES[split]})
+    pixels, y = arrays["X"], arrays["y"].ravel()
+    if pixels.dtype != np.uint8 or pixels.shape != (32, 32, 3, len(y)):
+        raise _unexpected(file, f"X is {pixels.dtype} {pixels.shape} beside {len(y)} labels")
+    if not len(y) or not np.isin(y, np.arange(1, TEN + 1)).all():
+        raise _unexpected(file, f"labels are not from 1 to {TEN}")
     images = to_rows(np.ascontiguousarray(pixels.T))  # it lies column by column: .T is free
-    labels[labels == TEN] = 0
-    return ImageArray(images, labels, [f"{split}/{row:06d}" for row in range(n)])
+    names = [f"{split}/{row:06d}" for row in range(len(y))]
+    return ImageArray(images, y.astype(np.int64) % TEN, names)
 
 
 def _joined(first: ImageArray, second: ImageArray) -> ImageArray:
@@ -84,4 +83,4 @@ def _joined(first: ImageArray, second: ImageArray) -> ImageArray:
 
 
 def _unexpected(file: Path, reason: str) -> BadArchive:
-    return BadArchive(f"{file} is no official SVHN file ({reason}); delete it and start again")
+    return BadArchive(f"{file} is not the official file ({reason}); delete it and start again")

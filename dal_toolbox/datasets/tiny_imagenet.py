@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dal_toolbox.datasets._bundles import Storage, file_bundle, joined, with_val
+from dal_toolbox.arguments import one_of
+from dal_toolbox.datasets._bundles import Storage, check_drawing, file_bundle, joined, with_val
 from dal_toolbox.datasets._download import Archive, fetch
 from dal_toolbox.datasets._listing import by_class, list_images, read_lines
 from dal_toolbox.datasets._wnids import described, read_words
@@ -56,6 +57,8 @@ def tiny_imagenet(
         BadArchive: A list is not in the official format.
     """
     storage = Storage(dataset_path, num_workers, image_size, max_size, pack, pack_bytes, on_error)
+    check_drawing(split_seed, val_size=val_size)
+    one_of((True, False), download=download)
     root = fetch(TINY_IMAGENET, dataset_path, download=download)
     wnids = sorted(read_lines(root / "wnids.txt"))
     parts = {"train": _train(root, wnids), "test": _test(root, wnids)}

@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from dal_toolbox.datasets._bundles import Storage, file_bundle
+from dal_toolbox.arguments import inside, one_of
+from dal_toolbox.datasets._bundles import Storage, check_drawing, file_bundle
 from dal_toolbox.datasets._layout import Layout
-from dal_toolbox.datasets._splits import split_off
+from dal_toolbox.datasets._splits import BadShare, split_off
 from dal_toolbox.datasets._utkface_files import find_faces
 from dal_toolbox.datasets.base import DATASETS, DatasetBundle
 from dal_toolbox.datasets.files import OnError
@@ -69,10 +70,17 @@ def utkface(
         BadShare: A split would be empty.
     """
     storage = Storage(dataset_path, num_workers, image_size, max_size, pack, pack_bytes, on_error)
-    classes = {"age_group": _group_names(age_groups), "gender": GENDERS, "race": RACES}[target]
+    classes_of = {"age_group": _group_names(age_groups), "gender": GENDERS, "race": RACES}
+    one_of(classes_of, target=target)
+    check_drawing(split_seed, val_size=val_size, test_size=test_size)
+    inside(0, 1, test_size=test_size)
+    if val_size + test_size >= 1:
+        raise BadShare(f"val_size={val_size}: leaves nothing beside test_size={test_size}")
     root, names = find_faces(dataset_path, is_valid)
     targets = _targets(names, target, age_groups)
-    layout = Layout(names, targets, classes, _splits(targets, val_size, test_size, split_seed))
+    layout = Layout(
+        names, targets, classes_of[target], _splits(targets, val_size, test_size, split_seed)
+    )
     return file_bundle("UTKFace", root, layout, storage)
 
 
@@ -104,11 +112,12 @@ def _field(names: Sequence[str], field: str) -> np.ndarray:
 
 def _group_names(age_groups: Sequence[int]) -> tuple[str, ...]:
     """Such as ``0-9``, ``10-19``, ``20+``."""
-    bounds = list(age_groups)
-    if not all(type(bound) is int for bound in bounds) or bounds != sorted({0, *bounds}):
+    bounds = list(age_groups) if isinstance(age_groups, list | tuple) else []
+    are_ages = all(type(bound) is int and bound <= OLDEST for bound in bounds)
+    if not are_ages or bounds != sorted({0, *bounds}):
         raise BadAgeGroups(
-            f"dataset.age_groups={bounds}; wanted the youngest age of each group, ascending "
-            "from 0, such as [0,18,65]"
+            f"age_groups={age_groups!r}: must be the youngest age of each group, ascending "
+            f"from 0 to at most {OLDEST}, such as [0,18,65]"
         )
     closed = [f"{low}-{high - 1}" for low, high in pairwise(bounds)]
     return (*closed, f"{bounds[-1]}+")

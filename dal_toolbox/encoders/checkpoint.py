@@ -1,11 +1,13 @@
 """Encoders on disk: weights as safetensors, everything else in a JSON file beside them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from dal_toolbox.encoders.base import Encoder, create_encoder
 from dal_toolbox.errors import UserError
+from dal_toolbox.io import atomic_file, file_digest, read_json, write_json
+
+_AGAIN = "put back a copy, or run the command that made it again"
 
 
 def save_encoder(encoder: Encoder, path: Path, **facts: object) -> None:
@@ -18,17 +20,14 @@ def save_encoder(encoder: Encoder, path: Path, **facts: object) -> None:
     """
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     weights = {
         name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()
     }
     origin = {"started_from": encoder.origin} if encoder.origin is not None else {}
     facts = {"encoder": encoder.recipe, "num_features": encoder.num_features, **origin, **facts}
-    temporary = path.with_name(f".{path.name}.tmp")
-    save_file(weights, temporary)
-    temporary.replace(path)
-    temporary.write_text(json.dumps(facts, indent=2) + "\n")
-    temporary.replace(path.with_suffix(".json"))
+    with atomic_file(path) as temporary:
+        save_file(weights, temporary)
+    write_json(path.with_suffix(".json"), {**facts, "sha256": file_digest(path)})
 
 
 def load_encoder(path: Path) -> tuple[Encoder, dict[str, Any]]:
@@ -38,7 +37,7 @@ def load_encoder(path: Path) -> tuple[Encoder, dict[str, Any]]:
         path: The ``.safetensors`` file, or the run folder that holds ``encoder.safetensors``.
 
     Raises:
-        UserError: A file is missing, or the weights do not fit the architecture.
+        UserError: A file is missing or damaged, or the weights do not fit the architecture.
     """
     from safetensors.torch import load_file
 
@@ -49,14 +48,30 @@ def load_encoder(path: Path) -> tuple[Encoder, dict[str, Any]]:
                 f"no encoder at {path}: {file.name} is missing; give the run folder of "
                 f"experiments/ssl/main.py or its encoder.safetensors{_way_out(path)}"
             )
-    facts = json.loads(path.with_suffix(".json").read_text())
+    facts = _read_facts(path)
     encoder = create_encoder(**{**facts["encoder"], **_no_download(facts["encoder"])})
     encoder.recipe = facts["encoder"]
     try:
         encoder.load_state_dict(load_file(path))
-    except RuntimeError as error:
-        raise UserError(f"{path} does not fit {facts['encoder']['name']}: {error}") from error
+    except Exception as error:  # safetensors has errors of its own
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{path} does not fit {facts['encoder']['name']}: {reason}") from error
     return encoder.eval(), facts
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    """The facts beside the weights, which must be those that were written with them."""
+    file = path.with_suffix(".json")
+    try:
+        facts = read_json(file)
+        name, digest = facts["encoder"]["name"], facts.get("sha256")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} is damaged ({error}); {_AGAIN}") from error
+    if not isinstance(name, str):
+        raise UserError(f"{file} is damaged (name of the encoder: {name}); {_AGAIN}")
+    if digest is not None and file_digest(path) != digest:
+        raise UserError(f"{path} is damaged: its bytes are not those that were saved; {_AGAIN}")
+    return facts
 
 
 def _way_out(path: Path) -> str:

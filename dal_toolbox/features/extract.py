@@ -6,11 +6,18 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from dal_toolbox.arguments import at_least
 from dal_toolbox.augment import EvalTransform
 from dal_toolbox.datasets import ImageLoader, Images
 from dal_toolbox.encoders import Encoder
-from dal_toolbox.encoders.precision import autocast_for, default_device, memory_format_for
+from dal_toolbox.encoders.precision import (
+    autocast_for,
+    default_device,
+    memory_format_for,
+    resolve_precision,
+)
 from dal_toolbox.errors import UserError
+from dal_toolbox.features.finite import rows_not_finite
 from dal_toolbox.progress import track
 
 
@@ -51,9 +58,10 @@ def extract_features(
         description: Of the progress bar.
 
     Raises:
+        ValueError: An option is none that this machine can follow.
         BadFeatures: The output is not (b, num_features), or not finite in ``dtype``.
     """
-    place = default_device() if device == "auto" else torch.device(device)
+    place, precision = check_options(batch_size, num_workers, device, precision)
     transform = EvalTransform(image_size or input_size(encoder, images), mean, std).to(place)
     loader = ImageLoader(images, batch_size, num_workers=num_workers)
     values = torch.empty(len(images), encoder.num_features, dtype=dtype)
@@ -63,9 +71,38 @@ def extract_features(
             inputs = transform(batch.to(place, non_blocking=True))
             features = encoder(inputs.contiguous(memory_format=memory_format)).to("cpu", dtype)
             part = values[int(rows[0]) : int(rows[0]) + len(rows)]
-            _check(features, part)
+            _check(features, part, [images.names[row] for row in rows.tolist()])
             part.copy_(features)
     return values
+
+
+def check_options(
+    batch_size: int = 512,
+    num_workers: int = 0,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+) -> tuple[torch.device, str]:
+    """The device and the precision that are meant; before any data is opened.
+
+    Raises:
+        ValueError: An option is none that this machine can follow.
+    """
+    at_least(1, batch_size=batch_size)
+    at_least(0, num_workers=num_workers)
+    place = default_device() if device == "auto" else _usable(device)
+    return place, resolve_precision(precision, place)
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    try:
+        if not isinstance(device, str | torch.device):
+            raise TypeError(f"a device cannot be {type(device).__name__}")
+        place = torch.device(device)
+        torch.zeros(1, device=place).cpu()
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
+        here = "auto, cpu or cuda" if torch.cuda.is_available() else "auto or cpu"
+        raise ValueError(f"device={device!r}: not on this machine; choose {here}") from error
+    return place
 
 
 def input_size(encoder: Encoder, images: Images) -> int:
@@ -89,14 +126,16 @@ def evaluating(module: nn.Module, device: torch.device) -> Iterator[None]:
             part.training = training
 
 
-def _check(features: Tensor, part: Tensor) -> None:
+def _check(features: Tensor, part: Tensor, names: Sequence[str]) -> None:
     if features.shape != part.shape:
         raise BadFeatures(
             f"the encoder made features of shape {tuple(features.shape)}; by its num_features, "
             f"{tuple(part.shape)} was wanted"
         )
-    if not bool(torch.isfinite(features).all()):
+    rows = rows_not_finite(features)
+    if len(rows):
         raise BadFeatures(
-            f"the encoder made NaN or numbers beyond {features.dtype}; look at its weights, or "
-            "extract with precision 32 and dtype float32"
+            f"the encoder made NaN or numbers beyond {features.dtype} of {len(rows)} of "
+            f"{len(names)} images, such as {names[rows[0]]!r}; look at its weights, or extract "
+            "with precision=32 and dtype=float32"
         )

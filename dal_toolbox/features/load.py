@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,8 +10,7 @@ import torch
 from dal_toolbox.augment import EvalTransform
 from dal_toolbox.datasets import Images
 from dal_toolbox.encoders import Encoder
-from dal_toolbox.encoders.precision import default_device, resolve_precision
-from dal_toolbox.features.extract import extract_features, input_size
+from dal_toolbox.features.extract import check_options, extract_features, input_size
 from dal_toolbox.features.features import Features
 from dal_toolbox.features.spec import FeatureSpec, encoder_digest
 from dal_toolbox.features.store import FeatureStore
@@ -30,6 +30,7 @@ def encoder_features(
     device: str = "auto",
     precision: str = "auto",
     dtype: torch.dtype = torch.float32,
+    digest: str | None = None,
 ) -> Features:
     """Features of a split under an encoder; extracted only if the store does not hold them.
 
@@ -46,12 +47,15 @@ def encoder_features(
         device: ``cpu``, ``cuda``, …, or ``auto``.
         precision: ``32``, ``bf16``, ``16``, or ``auto`` by device.
         dtype: Of the stored values.
+        digest: :func:`encoder_digest` of the encoder, where it is known.
+
+    Raises:
+        ValueError: An option is none that this machine can follow.
     """
-    place = default_device() if device == "auto" else torch.device(device)
-    precision = resolve_precision(precision, place)
+    place, precision = check_options(batch_size, num_workers, device, precision)
     size = image_size or input_size(encoder, images)
     spec = FeatureSpec(
-        encoder=encoder_digest(encoder),
+        encoder=digest or encoder_digest(encoder),
         images=images.fingerprint,
         split=split,
         transform=EvalTransform(size, mean, std).key,
@@ -67,7 +71,7 @@ def encoder_features(
         )  # fmt: skip
         return Features(values, torch.from_numpy(images.targets), images.names, spec.key)
 
-    return store.get(spec, compute)
+    return replace(store.get(spec, compute), items=images.batch)
 
 
 def raw_features(images: Images, batch_size: int = 512) -> Features:
@@ -76,4 +80,7 @@ def raw_features(images: Images, batch_size: int = 512) -> Features:
     for start in range(0, len(images), batch_size):
         rows = np.arange(start, min(start + batch_size, len(images)))
         values[start : start + batch_size] = images.batch(rows).flatten(1) / 255
-    return Features(values, torch.from_numpy(images.targets), images.names, images.fingerprint)
+    return Features(
+        values, torch.from_numpy(images.targets), images.names, images.fingerprint,
+        items=images.batch,
+    )  # fmt: skip

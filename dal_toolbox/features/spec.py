@@ -6,14 +6,10 @@ from hashlib import sha256
 
 import torch
 
+from dal_toolbox.arguments import one_of
 from dal_toolbox.encoders import Encoder
-from dal_toolbox.errors import UserError
 
 DTYPES = ("float16", "float32", "float64")  # bfloat16 is none of numpy's
-
-
-class BadDtype(UserError, ValueError):
-    """A number format that the store cannot hold."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class FeatureSpec:
         precision: Of the forward pass.
 
     Raises:
-        BadDtype: The store cannot hold ``dtype``.
+        ValueError: The store cannot hold ``dtype``.
     """
 
     encoder: str
@@ -40,8 +36,7 @@ class FeatureSpec:
     precision: str = "32"
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise BadDtype(f"dtype={self.dtype!r} of features: choose one of {', '.join(DTYPES)}")
+        one_of(DTYPES, dtype=self.dtype)
 
     @property
     def key(self) -> str:

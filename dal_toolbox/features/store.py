@@ -1,18 +1,28 @@
 """Features on disk, found by what they were computed from."""
 
-import json
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
 from dal_toolbox.features.features import Features
 from dal_toolbox.features.spec import FeatureSpec
-from dal_toolbox.io import atomic_directory, file_digest, load_array, remove_leftovers
+from dal_toolbox.io import (
+    atomic_directory,
+    block_digests,
+    file_digest,
+    load_array,
+    read_json,
+    remove_leftovers,
+    verify_blocks,
+    write_json,
+)
 from dal_toolbox.progress import log
 
 FILES = ("values.npy", "targets.npy", "names.json")
@@ -22,8 +32,8 @@ class FeatureStore:
     """A folder of features: ``<root>/<key>/{values.npy, targets.npy, names.json, manifest.json}``.
 
     The key is a digest of encoder, images and transform: equal questions find equal answers, whoever
-    asked first. An entry appears as a whole; one whose files miss or have another size than
-    ``manifest.json`` says is computed anew.
+    asked first. An entry appears as a whole. Every byte is compared with the checksums of
+    ``manifest.json`` before it is used; an entry that is damaged is named and computed anew.
 
     Args:
         root: The folder; made when needed.
@@ -33,85 +43,108 @@ class FeatureStore:
         self.root = Path(root)
 
     def __contains__(self, spec: FeatureSpec) -> bool:
+        """Whether the features are there, and every byte is what was written."""
         directory = self.root / spec.key
-        return directory.exists() and _damage(directory) is None
+        return directory.exists() and _damage(directory, spec) is None
 
     def get(self, spec: FeatureSpec, compute: Callable[[], Features]) -> Features:
         """The features of ``spec``, memory-mapped; computed if they are not there.
 
-        Threads and processes that ask at once compute once: the others wait for the first.
+        Threads and processes that ask at once compute once: the others wait for the first. Where
+        nothing can be written, the features are computed, a warning is logged, and they stay in memory.
 
         Args:
             spec: What is asked for.
             compute: Computes values, targets and names.
         """
-        directory, start = self.root / spec.key, time.perf_counter()
-        if spec not in self:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.root / f"{spec.key}.lock"):  # freed if its holder dies
-                if spec not in self:  # another may have been first
-                    _repair(directory)
-                    _write(directory, spec, compute())
-                    seconds = time.perf_counter() - start
-                    log.info("features of %s computed, %.1f s: %s", spec.split, seconds, directory)
-                    return _load(directory)
-        features = _load(directory)
+        start, how = time.perf_counter(), "found"
+        features = self._open(spec)
+        if features is None:
+            with self._lock(spec):
+                features = self._open(spec)  # another may have been first
+                if features is None:
+                    self._name_damage(spec)
+                    how, features = "computed", self._keep(spec, compute())
         seconds = time.perf_counter() - start
-        log.info("features of %s found, %.2f s: %s", spec.split, seconds, directory)
+        place = features.directory or "in memory"
+        log.info("features of %s %s, %.2f s: %s", spec.split, how, seconds, place)
         return features
-
-    def verify(self, spec: FeatureSpec) -> bool:
-        """Whether every byte of an entry is what was written."""
-        if spec not in self:
-            return False
-        directory = self.root / spec.key
-        manifest = json.loads((directory / "manifest.json").read_text())
-        return all(file_digest(directory / name) == manifest["sha256"][name] for name in FILES)
 
     def remove(self, spec: FeatureSpec) -> None:
         """Removes an entry, with its kNN graph, if it is there."""
         shutil.rmtree(self.root / spec.key, ignore_errors=True)
 
+    def _open(self, spec: FeatureSpec) -> Features | None:
+        return _load(self.root / spec.key) if spec in self else None
 
-def _damage(directory: Path) -> str | None:
+    def _name_damage(self, spec: FeatureSpec) -> None:
+        directory = self.root / spec.key
+        if directory.exists():
+            damage = _damage(directory, spec)
+            log.warning("damaged features, computed anew: %s (%s)", directory, damage)
+
+    @contextmanager
+    def _lock(self, spec: FeatureSpec) -> Iterator[None]:
+        lock = FileLock(self.root / f"{spec.key}.lock")  # freed by the system if its holder dies
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            log.warning("features cannot be kept in %s: %s", self.root, error)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _keep(self, spec: FeatureSpec, features: Features) -> Features:
+        directory = self.root / spec.key
+        try:
+            remove_leftovers(directory)
+            _write(directory, spec, features)
+        except OSError as error:
+            log.warning("features of %s cannot be kept in %s: %s", spec.split, directory, error)
+            return replace(features, key=spec.key)
+        return _load(directory)
+
+
+def _damage(directory: Path, spec: FeatureSpec) -> str | None:
     """What is wrong with an entry, if anything."""
     try:
-        sizes = json.loads((directory / "manifest.json").read_text())["bytes"]
-        for name in FILES:
-            size = (directory / name).stat().st_size
-            if size != sizes[name]:
-                return f"{name} has {size} bytes instead of {sizes[name]}"
-        load_array(directory / "values.npy")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{type(error).__name__}: {error}"
-    return None
+        manifest = read_json(directory / "manifest.json")
+        if manifest["spec"] != asdict(spec):
+            return "manifest.json is that of other features"
+        changed = [name for name in FILES if not _is_sound(directory / name, manifest)]
+    except (KeyError, TypeError, AttributeError):
+        return "manifest.json is damaged"
+    except (OSError, ValueError) as error:
+        return str(error)
+    return f"{' and '.join(changed)} is not what was written" if changed else None
 
 
-def _repair(directory: Path) -> None:
-    remove_leftovers(directory)
-    if directory.exists():
-        log.warning("damaged features, computed anew: %s (%s)", directory, _damage(directory))
+def _is_sound(file: Path, manifest: dict[str, Any]) -> bool:
+    if "blocks" in manifest:
+        return verify_blocks(file, manifest["blocks"][file.name]) is None
+    return file_digest(file) == manifest["sha256"][file.name]  # written by earlier versions
 
 
 def _write(directory: Path, spec: FeatureSpec, features: Features) -> None:
     with atomic_directory(directory) as temporary:
         np.save(temporary / "values.npy", features.values.cpu().numpy())
         np.save(temporary / "targets.npy", features.targets.cpu().numpy())
-        (temporary / "names.json").write_text(json.dumps(list(features.names)))
+        write_json(temporary / "names.json", list(features.names))
         manifest = {
             "spec": asdict(spec),
             "shape": list(features.values.shape),
-            "bytes": {name: (temporary / name).stat().st_size for name in FILES},
-            "sha256": {name: file_digest(temporary / name) for name in FILES},
+            "blocks": {name: block_digests(temporary / name) for name in FILES},
         }
-        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        write_json(temporary / "manifest.json", manifest)
 
 
 def _load(directory: Path) -> Features:
     return Features(
         values=load_array(directory / "values.npy"),
         targets=load_array(directory / "targets.npy"),
-        names=json.loads((directory / "names.json").read_text()),
+        names=read_json(directory / "names.json"),
         key=directory.name,
         directory=directory,
     )

@@ -3,6 +3,7 @@
 from dal_toolbox.neighbors._leading import center_finder as center_finder
 from dal_toolbox.neighbors._nearest import nearest_center as nearest_center
 from dal_toolbox.neighbors._nearest import squared_distances as squared_distances
+from dal_toolbox.neighbors._sides import NotFinite as NotFinite
 from dal_toolbox.neighbors._sides import plain_float32 as plain_float32
 from dal_toolbox.neighbors._unit import unit_norm as unit_norm
 from dal_toolbox.neighbors.graph import CSR as CSR
@@ -21,6 +22,7 @@ __all__ = [
     "KNNGraph",
     "Neighbors",
     "NotEnoughItems",
+    "NotFinite",
     "center_finder",
     "kmeans",
     "knn",

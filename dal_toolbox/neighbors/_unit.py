@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from dal_toolbox.neighbors._sides import NotFinite
+
 BLOCK = 2**11  # rows that are scaled at a time: they stay in the cache
 TOLERANCE = 2.0**-20  # of a norm in float32, within which it is 1
 SMALLEST = 1e-12  # norm by which rows near zero are divided
@@ -15,6 +17,9 @@ def unit_norm(features: Tensor) -> Tensor:
 
     Args:
         features: Any float type, possibly memory-mapped. Shape: (n, d).
+
+    Raises:
+        NotFinite: A row holds NaN, infinity, or numbers whose squares are beyond float32.
     """
     if features.dtype == torch.float32 and all(map(_is_unit, features.split(BLOCK))):
         return features
@@ -22,6 +27,8 @@ def unit_norm(features: Tensor) -> Tensor:
     for source, target in zip(features.split(BLOCK), unit.split(BLOCK), strict=True):
         rows = source.float()
         norms = torch.linalg.vector_norm(rows, dim=1)
+        if not torch.isfinite(norms).all():
+            raise NotFinite("features hold NaN, infinity or numbers too large for float32")
         divisors = norms.clamp(min=SMALLEST).masked_fill_(_near_one(norms), 1)
         torch.div(rows, divisors[:, None], out=target)
     return unit

@@ -1,6 +1,5 @@
 """Graphs of neighbors: the k nearest, and all within a radius."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -9,7 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dal_toolbox.io import atomic_directory, load_array
+from dal_toolbox.io import (
+    atomic_directory,
+    block_digests,
+    load_array,
+    read_json,
+    verify_blocks,
+    write_json,
+)
 from dal_toolbox.neighbors._sides import (
     UNDERFLOW,
     Metric,
@@ -19,6 +25,8 @@ from dal_toolbox.neighbors._sides import (
     plain_float32,
 )
 from dal_toolbox.neighbors.search import CHUNK_BYTES, METRICS, Backend, NotEnoughItems, knn
+
+ARRAYS = ("distances.npy", "indices.npy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,31 +58,52 @@ class KNNGraph:
             raise NotEnoughItems(f"k={k} neighbors asked of a graph with {self.k}")
         return type(self)(self.distances[:, :k], self.indices[:, :k], self.metric)
 
-    def save(self, directory: Path) -> None:
-        """Writes ``distances.npy``, ``indices.npy`` and ``graph.json``, or nothing at all."""
+    def save(self, directory: Path, source: str = "") -> None:
+        """Writes ``distances.npy``, ``indices.npy`` and ``graph.json``, or nothing at all.
+
+        Args:
+            directory: Where it goes.
+            source: Name of what the graph was computed from.
+        """
         with atomic_directory(directory) as temporary:
             np.save(temporary / "distances.npy", self.distances.cpu().numpy())
             np.save(temporary / "indices.npy", self.indices.cpu().numpy())
-            facts = {"metric": self.metric, "shape": list(self.indices.shape)}
-            (temporary / "graph.json").write_text(json.dumps(facts) + "\n")
+            facts = {
+                "metric": self.metric,
+                "shape": list(self.indices.shape),
+                "source": source,
+                "blocks": {name: block_digests(temporary / name) for name in ARRAYS},
+            }
+            write_json(temporary / "graph.json", facts)
 
     @classmethod
-    def load(cls, directory: Path) -> Self:
-        """The saved graph, memory-mapped.
+    def load(cls, directory: Path, source: str = "") -> Self:
+        """The saved graph, memory-mapped; every byte is compared with the checksums beside it.
+
+        Args:
+            directory: Where it lies.
+            source: Name of what it must have been computed from.
 
         Raises:
             OSError: A file is missing.
-            ValueError: A file is damaged.
+            ValueError: A file is damaged, or the graph is that of something else.
         """
-        facts = json.loads((directory / "graph.json").read_text())
-        distances = load_array(directory / "distances.npy")
-        indices = load_array(directory / "indices.npy")
-        shape = facts["shape"]
-        if list(distances.shape) != shape or list(indices.shape) != shape:
-            raise ValueError(f"{directory}: the arrays are not of shape {shape}")
+        facts = read_json(directory / "graph.json")
+        try:
+            shape, metric, blocks = facts["shape"], facts["metric"], facts["blocks"]
+            damaged = [n for n in ARRAYS if verify_blocks(directory / n, blocks[n]) is not None]
+        except (KeyError, TypeError) as error:
+            raise ValueError("graph.json is damaged or has no checksums") from error
+        if damaged:
+            raise ValueError(f"{damaged[0]} is not what was written")
+        if facts.get("source") != source:
+            raise ValueError(f"computed from {facts.get('source')}, not from {source}")
+        distances, indices = (load_array(directory / name) for name in ARRAYS)
+        if metric not in METRICS or not list(distances.shape) == list(indices.shape) == shape:
+            raise ValueError(f"no graph of metric {metric} and shape {shape}")
         if indices.min() < 0 or indices.max() >= shape[0]:
-            raise ValueError(f"{directory}: indices are not in [0, {shape[0]})")
-        return cls(distances, indices, facts["metric"])
+            raise ValueError(f"indices are not in [0, {shape[0]})")
+        return cls(distances, indices, metric)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dal_toolbox.arguments import at_least, one_of
 from dal_toolbox.neighbors._distinct import Distinct
 from dal_toolbox.neighbors._faiss import train_centroids
 from dal_toolbox.neighbors._leading import center_finder
@@ -91,6 +92,9 @@ def kmeans(
     >>> clusters.centroids.sort(dim=0).values.flatten().tolist()
     [0.05000000074505806, 5.099999904632568]
     """
+    at_least(0, iterations=iterations)
+    at_least(1, redo=redo)
+    one_of(_TRAINERS, backend=backend)
     if not 1 <= k <= len(features):
         raise NotEnoughItems(
             f"k={k} clusters asked of {len(features)} items; choose k from 1 to {len(features)}"

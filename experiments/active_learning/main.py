@@ -1,74 +1,195 @@
 """Active-learning cycles on cached features."""
 
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import waiting
 from rich.table import Table
 
 from dal_toolbox.active_learning.evaluation import evaluation_on
-from dal_toolbox.active_learning.initial import INITIAL
+from dal_toolbox.active_learning.initial import INITIAL, InitialSelection
+from dal_toolbox.active_learning.journal import Journal
 from dal_toolbox.active_learning.loop import run_cycles
-from dal_toolbox.active_learning.oracles import ORACLES, JournaledOracle
-from dal_toolbox.active_learning.records import CycleResult, append_result, read_results
-from dal_toolbox.active_learning.strategies import STRATEGIES
-from dal_toolbox.analysis.curves import load_curves
+from dal_toolbox.active_learning.oracles import ORACLES, JournaledOracle, Oracle
+from dal_toolbox.active_learning.oracles.file import FileOracle, LabelsWanted
+from dal_toolbox.active_learning.records import (
+    CycleResult,
+    append_result,
+    read_results,
+    resumable,
+    write_picks,
+)
+from dal_toolbox.active_learning.strategies import STRATEGIES, QueryStrategy
+from dal_toolbox.active_learning.strategies.base import check_needs
+from dal_toolbox.analysis.curves import LearningCurve
 from dal_toolbox.analysis.plots import plot_learning_curves
-from dal_toolbox.classifiers import CLASSIFIERS
-from dal_toolbox.config import build, launch, load_features
+from dal_toolbox.arguments import at_least
+from dal_toolbox.classifiers import CLASSIFIERS, Classifier
+from dal_toolbox.config import build, check_extraction, in_keys, launch, load_features
+from dal_toolbox.errors import UserError
+from dal_toolbox.features import DatasetFeatures
 from dal_toolbox.metrics import area_under_learning_curve
 from dal_toolbox.progress import console, log, track
 from dal_toolbox.runs import RunFolder
 
-started = time.perf_counter()
-
 
 def main(config: dict[str, Any], folder: Path) -> None:
     """Runs the cycles; an interrupted run continues with the picks that it would have made."""
-    run = RunFolder(folder, config, overwrite=config["overwrite"])
+    started = time.perf_counter()
+    strategy, initial = check(config)
+    run = RunFolder(folder, config, overwrite=config["overwrite"], lengthens=["num_cycles"])
     if run.finished:
         return
-    data = load_features(config)
-    oracle = build(ORACLES, config["oracle"], targets=data.train.targets.numpy())
-    results = read_results(run.path / "results.jsonl")
+    data = load_features(config, check=lambda bundle: check_size(config, len(bundle.train)))
+    check_size(config, len(data.train))
+    journal = open_journal(run, data)
+    oracle = make_oracle(config, data.train.targets.numpy(), run.path, data.train.names)
+    if isinstance(oracle, FileOracle):
+        oracle.read(journal)
+    file = run.path / "results.jsonl"
+    results = resumable(read_results(file), journal, file)
+    start = initial.describe(strategy)
     if results:
         log.info("resuming after cycle %d", results[-1].cycle)
-    log.info("first cycle %.1f s after the imports", time.perf_counter() - started)
+    else:
+        log.info("the first %d items are chosen %s", config["num_initial"], start)
+    num_classes = max(1, len(journal.classes or ()))
     cycles = run_cycles(
         data.train,
-        build(STRATEGIES, config["strategy"]),
-        JournaledOracle(oracle, run.path / "labels.jsonl", batch_size=None),
-        make_classifier=partial(
-            build, CLASSIFIERS, config["classifier"], num_classes=data.num_classes
-        ),
-        evaluate=evaluation_on(data.test.values, data.test.targets),
-        initial=build(INITIAL, config["initial"]),
-        num_classes=data.num_classes,
+        strategy,
+        JournaledOracle(oracle, journal, batch_size=None),
+        make_classifier=partial(build, CLASSIFIERS, config["classifier"], num_classes=num_classes),
+        evaluate=make_evaluation(data),
+        initial=initial,
+        num_classes=num_classes,
         num_initial=config["num_initial"],
         query_size=config["query_size"],
         num_cycles=config["num_cycles"],
         seed=config["random_seed"],
         resume=results,
+        pending=journal.asked[len(results)] if len(journal.asked) > len(results) else (),
     )
+    log.info("first cycle after %.1f s", time.perf_counter() - started)
     left = config["num_cycles"] + 1 - len(results)
-    for result in track(cycles, config["strategy"]["name"], total=left):
-        append_result(run.path / "results.jsonl", result)
-        results.append(result)
-    finish(run, results, config["strategy"]["name"])
+    try:
+        for result in track(cycles, config["strategy"]["name"], total=left):
+            append_result(file, result)
+            results.append(result)
+            write_picks(run.path / "picks.csv", results, journal.classes or ())
+    except LabelsWanted as wanted:
+        waiting.wait(run, config, oracle, journal, wanted)
+        return
+    write_picks(run.path / "picks.csv", results, journal.classes or ())
+    notes = [f"initial labels {start}"] if initial.looks_at_labels else []
+    finish(run, results, config, [*notes, *data.notes], start)
 
 
-def finish(run: RunFolder, results: list[CycleResult], strategy: str) -> None:
-    """Writes results and plot, and prints the learning curve."""
-    accuracies = [result.metrics["accuracy"] for result in results]
+def check(config: dict[str, Any]) -> tuple[QueryStrategy, InitialSelection]:
+    """Checks all that can be checked before data is opened; strategy and initial selection."""
+    check_extraction(config)
+    with in_keys():
+        at_least(1, num_initial=config["num_initial"], query_size=config["query_size"])
+        at_least(0, num_cycles=config["num_cycles"])
+    strategy, initial = build(STRATEGIES, config["strategy"]), build(INITIAL, config["initial"])
+    build(CLASSIFIERS, config["classifier"], num_classes=2)
+    make_oracle(config, np.zeros(1, dtype=np.int64), Path(), ["none"])
+    try:
+        check_needs(strategy, CLASSIFIERS[config["classifier"]["name"]])
+    except ValueError as error:
+        name = config["classifier"]["name"]
+        raise UserError(
+            f"strategy={config['strategy']['name']} classifier={name}: {error}"
+        ) from None
+    return strategy, initial
+
+
+def check_size(config: dict[str, Any], size: int) -> None:
+    """Checks whether the pool is large enough for the first labels."""
+    if config["num_initial"] > size:
+        raise UserError(f"num_initial={config['num_initial']} of a pool of {size} items")
+
+
+def make_oracle(
+    config: dict[str, Any], targets: np.ndarray, folder: Path, names: Sequence[str]
+) -> Oracle:
+    """The oracle of the config."""
+    locate = partial(waiting.locate, config)
+    return build(
+        ORACLES, config["oracle"], targets=targets, folder=folder, names=names, locate=locate
+    )
+
+
+def open_journal(run: RunFolder, data: DatasetFeatures) -> Journal:
+    """The labels so far, of a run whose data are those that it began with, or more."""
+    facts = {**data.facts, "number of items": str(len(data.train))}
+    before = run.stand_on(facts, may_change=["training data", "number of items"])
+    journal = Journal(run.path / "labels.jsonl", items=data.train, classes=data.classes)
+    refuse_lost_items(run, before, len(data.train))
+    return journal
+
+
+def refuse_lost_items(run: RunFolder, before: dict[str, str], size: int) -> None:
+    """Raises an error if the training data are others and no more than before."""
+    if "training data" not in before:
+        return
+    old = int(before.get("number of items", size))
+    if old >= size:
+        raise UserError(
+            f"{run.path} was begun with other training data ({before['training data']}); items may "
+            f"only be added: put the data back, choose another output_dir, or overwrite=true"
+        )
+    log.warning("the pool has grown from %d to %d items since the run began", old, size)
+
+
+def make_evaluation(data: DatasetFeatures) -> Callable[[Classifier], dict[str, float]]:
+    """Metrics on the test items that have a label; none where there are none."""
+    if data.test is None or not bool((data.test.targets >= 0).any()):
+        log.info("no labeled test item: accuracies are not measured")
+        return lambda classifier: {}
+    known = data.test.targets >= 0
+    if bool(known.all()):
+        return evaluation_on(data.test.values, data.test.targets)
+    return evaluation_on(data.test.values[known], data.test.targets[known])
+
+
+def finish(
+    run: RunFolder,
+    results: list[CycleResult],
+    config: dict[str, Any],
+    notes: list[str],
+    start: str,
+) -> None:
+    """Draws the learning curve, prints it, and writes the results."""
     labels = [result.num_labeled for result in results]
-    run.finish({
-        "num_labeled": labels[-1],
-        "metrics": results[-1].metrics,
-        "area_under_learning_curve": area_under_learning_curve(labels, accuracies),
-    })  # fmt: skip
-    plot_learning_curves(load_curves(run.path), run.path / "plots" / "learning_curve.png")
-    console.print(to_table(results, strategy))
+    summary: dict[str, Any] = {"num_labeled": labels[-1], "metrics": results[-1].metrics}
+    curve = learning_curve(results, config)
+    if "accuracy" in curve.metrics:
+        if len(curve.num_labeled) > 1:
+            summary["area_under_learning_curve"] = area_under_learning_curve(
+                curve.num_labeled.tolist(), curve.metrics["accuracy"].tolist()
+            )
+        plot_learning_curves([curve], run.path / "plots" / "learning_curve.png")
+    console.print(to_table(results, config["strategy"]["name"]))
+    run.finish({**summary, "initial": start, "notes": notes})
+
+
+def learning_curve(results: list[CycleResult], config: dict[str, Any]) -> LearningCurve:
+    """The metrics against the number of labels, at the points that have both."""
+    points = {result.num_labeled: result.metrics for result in results if result.metrics}
+    names = list(next(iter(points.values()), {}))
+    return LearningCurve(
+        strategy=config["strategy"]["name"],
+        seed=config["random_seed"],
+        num_labeled=np.array(list(points)),
+        metrics={
+            name: np.array([point[name] for point in points.values()], dtype=float)
+            for name in names
+        },
+    )
 
 
 def to_table(results: list[CycleResult], strategy: str) -> Table:
@@ -78,13 +199,9 @@ def to_table(results: list[CycleResult], strategy: str) -> Table:
         table.add_column(heading, justify="right")
     for result in results:
         metrics, seconds = result.metrics, result.seconds
-        table.add_row(
-            str(result.num_labeled),
-            f"{metrics['accuracy']:.4f}",
-            f"{metrics['nll']:.4f}",
-            f"{seconds['query']:.3f}",
-            f"{seconds['fit']:.3f}",
-        )
+        shown = [f"{metrics[name]:.4f}" if name in metrics else "" for name in ("accuracy", "nll")]
+        times = [f"{seconds[name]:.3f}" for name in ("query", "fit")]
+        table.add_row(str(result.num_labeled), *shown, *times)
     return table
 
 

@@ -11,22 +11,26 @@ from rich.table import Table
 from dal_toolbox import metrics
 from dal_toolbox.active_learning.evaluation import evaluation_on
 from dal_toolbox.analysis.plots import plot_label_efficiency, plot_pretraining
+from dal_toolbox.arguments import at_least, between, one_of
 from dal_toolbox.classifiers import CLASSIFIERS, Classifier
-from dal_toolbox.config import build, launch, load_features
+from dal_toolbox.config import build, check_extraction, in_keys, launch, load_features
 from dal_toolbox.datasets.selection import images_per_class
 from dal_toolbox.errors import UserError
 from dal_toolbox.features import DatasetFeatures, Features
 from dal_toolbox.io import append_lines, read_lines
-from dal_toolbox.progress import console, track
+from dal_toolbox.progress import console, log, track
 from dal_toolbox.runs import RunFolder
 from dal_toolbox.seeding import generator, seed_everything
 
 Row = dict[str, Any]
+MOST_REPEATS = 100_000  # all are listed before the first
+NUMBERS = ("images_per_class", "repeat", "num_labeled", "train_accuracy", "accuracy", "nll")
 
 
 def main(config: dict[str, Any], folder: Path) -> None:
     """Fits and measures; an interrupted run goes on with the fit that it was at."""
-    run = RunFolder(folder, config, overwrite=config["overwrite"])
+    check(config)
+    run = RunFolder(folder, config, overwrite=config["overwrite"], lengthens=["num_repeats"])
     if run.finished:
         return
     few = config["images_per_class"] is not None
@@ -34,6 +38,8 @@ def main(config: dict[str, Any], folder: Path) -> None:
     curves: list[Row] = []
     for source in [config["features"]] + ["untrained"] * config["compare_untrained"]:
         data = features_of(source, config)
+        if source == config["features"]:
+            run.stand_on(data.facts)
         if few:
             rows += fit_on_few(run, config, source, data)
         else:
@@ -44,20 +50,39 @@ def main(config: dict[str, Any], folder: Path) -> None:
     elif curves:
         run.write_metrics(curves)
         plot_pretraining(curves, run.path / "plots" / "curves.png")
-    run.finish({"rows": rows})
+    run.finish({"rows": rows, "classes": list(data.classes)})
     console.print(to_table(rows, f"{config['classifier']['name']} on {data.name}"))
 
 
+def check(config: dict[str, Any]) -> None:
+    """Checks the values of the config before data is opened."""
+    check_extraction(config)
+    with in_keys():
+        one_of([True, False], compare_untrained=config["compare_untrained"])
+        _check_subsets(config["images_per_class"], config["num_repeats"])
+    make_classifier(config, num_classes=2)
+
+
 def features_of(source: str, config: dict[str, Any]) -> DatasetFeatures:
-    """The features of ``source``, of the items that have a label."""
+    """The features of ``source``, of the items that have a label.
+
+    Raises:
+        UserError: There is nothing to learn from, or nothing to measure with.
+    """
     seed_everything(config["random_seed"])  # untrained: the weights with which pretraining began
     data = load_features({**config, "features": source})
-    return replace(data, train=_labeled(data.train, "train"), test=_labeled(data.test, "test"))
+    parts = {"train": data.train.labeled(), "test": data.test and data.test.labeled()}
+    for split, part in parts.items():
+        if not part:
+            raise UserError(
+                f"{data.name} has no {split} item with a label; nothing can be evaluated"
+            )
+    return replace(data, **parts)
 
 
 def fit_on_all(config: dict[str, Any], source: str, data: DatasetFeatures) -> tuple[list[Row], Row]:
     """Fits on every training item; a row an epoch of classifiers that learn in epochs."""
-    classifier = make_classifier(config, data)
+    classifier = make_classifier(config, data.num_classes)
     curve: list[Row] = []
     if hasattr(classifier, "fit_epochs"):
         prefix = "untrained/" if source == "untrained" and config["compare_untrained"] else ""
@@ -74,23 +99,23 @@ def fit_on_few(
 ) -> list[Row]:
     """Fits on some images of each class; every fit is kept as soon as it is done."""
     subsets = list(_subsets(config))
-    rows = [row for row in read_lines(run.path / "evaluation.jsonl") if row["features"] == source]
+    rows = [row for row in _kept_rows(run.path / "evaluation.jsonl") if row["features"] == source]
     done = {(row["images_per_class"], row["repeat"]) for row in rows}
     for number, repeat in track([s for s in subsets if s not in done], f"fitting, {source}"):
         rng = generator(config["random_seed"], "images_per_class", repeat)
-        chosen = torch.from_numpy(images_per_class(data.train.targets.numpy(), number, rng))
-        classifier = make_classifier(config, data)
-        classifier.fit(data.train.values[chosen], data.train.targets[chosen])
+        part = data.train.subset(images_per_class(data.train.targets.numpy(), number, rng))
+        classifier = make_classifier(config, data.num_classes)
+        classifier.fit(part.values, part.targets)
         row = {"features": source, "images_per_class": number, "repeat": repeat}
-        row |= measure(classifier, _part(data.train, chosen), data.test)
+        row |= measure(classifier, part, data.test)
         append_lines(run.path / "evaluation.jsonl", [row])
         rows.append(row)
     return rows
 
 
-def make_classifier(config: dict[str, Any], data: DatasetFeatures) -> Any:
+def make_classifier(config: dict[str, Any], num_classes: int) -> Any:
     """The classifier of the config, unfitted."""
-    return build(CLASSIFIERS, config["classifier"], num_classes=data.num_classes)
+    return build(CLASSIFIERS, config["classifier"], num_classes=num_classes)
 
 
 def curve_point(classifier: Classifier, data: DatasetFeatures, prefix: str) -> Row:
@@ -131,30 +156,39 @@ def _spread(rows: list[Row], key: str) -> str:
     return f"{values.mean():.4f}" + (f" ± {values.std():.4f}" if len(rows) > 1 else "")
 
 
+def _check_subsets(numbers: Any, num_repeats: Any) -> None:
+    if numbers is None:
+        return
+    if not isinstance(numbers, list) or not numbers:
+        raise ValueError(f"images_per_class={numbers}: must be a list, such as [10,50,200]")
+    for number in numbers:
+        at_least(1, images_per_class=number)
+    at_least(1, num_repeats=num_repeats)
+    between(1, MOST_REPEATS, num_repeats=num_repeats)
+
+
 def _subsets(config: dict[str, Any]) -> Iterator[tuple[int, int]]:
-    numbers = config["images_per_class"]
-    if not isinstance(numbers, list) or not all(isinstance(n, int) and n > 0 for n in numbers):
-        raise UserError(f"images_per_class={numbers}: give a list of numbers, such as [10,50,200]")
-    for number in sorted(set(numbers)):
+    for number in sorted(set(config["images_per_class"])):
         for repeat in range(config["num_repeats"]):
             yield number, repeat
+
+
+def _kept_rows(file: Path) -> list[Row]:
+    """Fits of an earlier start; a line that is none is named, and its fit made again."""
+    rows = read_lines(file)
+    for number, row in enumerate(rows, start=1):
+        if not _is_fit(row):
+            log.warning("%s, line %d is damaged; it is fitted again", file, number)
+    return [row for row in rows if _is_fit(row)]
+
+
+def _is_fit(row: Row) -> bool:
+    return "features" in row and all(isinstance(row.get(key), int | float) for key in NUMBERS)
 
 
 def _merged(rows: list[Row], more: list[Row]) -> list[Row]:
     """Rows of the same epochs side by side."""
     return [{**a, **b} for a, b in zip(rows, more, strict=True)] if rows else more
-
-
-def _labeled(features: Features, split: str) -> Features:
-    rows = (features.targets >= 0).nonzero().flatten()
-    if not len(rows):
-        raise UserError(f"no {split} item has a label; nothing can be evaluated")
-    return features if len(rows) == len(features) else _part(features, rows)
-
-
-def _part(features: Features, rows: torch.Tensor) -> Features:
-    names = [features.names[row] for row in rows.tolist()]
-    return Features(features.values[rows], features.targets[rows], names, features.key)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ def main(config: dict[str, Any], folder: Path) -> None:
     if run.finished:
         return
     bundle = make_dataset(config)
+    images = bundle.unlabeled or bundle.train
+    run.stand_on({"training data": f"{len(images)} images ({images.fingerprint[:16]})"})
     outputs.write_data(run, bundle)
     seed_everything(config["random_seed"])  # all weights come from it
     encoder = create_encoder(
@@ -34,14 +36,14 @@ def main(config: dict[str, Any], folder: Path) -> None:
     )
     method, options = parts.make_method(config, encoder), parts.make_options(config)
     with parts.in_keys():
-        images = parts.facts_of(bundle)
-        views = parts.make_validation_views(config, **images)
+        facts = parts.facts_of(bundle)
+        views = parts.make_validation_views(config, **facts)
         evaluation = parts.make_plan(config).on(bundle, views)
         result = pretrain(
             method,
-            bundle.unlabeled or bundle.train,
+            images,
             folder=run.path,
-            augment=parts.make_views(config, **images),
+            augment=parts.make_views(config, **facts),
             epochs=options.epochs,
             batch_size=options.batch_size,
             optimization=parts.make_optimization(config),

@@ -11,8 +11,10 @@ from dal_toolbox.analysis.embedding import plot_embedding, tsne
 from dal_toolbox.arguments import at_least
 from dal_toolbox.augment import EvalTransform
 from dal_toolbox.datasets import DatasetBundle
+from dal_toolbox.datasets.split_files import split_lines
 from dal_toolbox.encoders import Encoder
 from dal_toolbox.encoders.export import ExportFailed, check_types, export_encoder
+from dal_toolbox.errors import printable
 from dal_toolbox.features import extract_features
 from dal_toolbox.io import write_text
 from dal_toolbox.progress import console, log
@@ -22,6 +24,7 @@ from dal_toolbox.ssl.evaluation import Evaluation
 from dal_toolbox.ssl.pretrain import PretrainResult
 
 EXPORT_BATCH = 8
+ENCODER = ("encoder.safetensors", "encoder.json")
 FEWEST = 4  # images of a map
 
 
@@ -45,10 +48,10 @@ def write_data(run: RunFolder, bundle: DatasetBundle) -> None:
     for split in ("train", "val", "test", "unlabeled"):
         images = getattr(bundle, split)
         if images is not None:
-            write_text(folder / f"{split}.txt", "".join(f"{name}\n" for name in images.names))
-    write_text(folder / "classes.txt", "".join(f"{name}\n" for name in bundle.classes))
+            write_text(folder / f"{split}.txt", split_lines(images.names))
+    write_text(folder / "classes.txt", split_lines(bundle.classes))
     if bundle.skipped:
-        lines = (f"{file.name}\t{file.reason}\n" for file in bundle.skipped)
+        lines = (f"{printable(file.name)}\t{printable(file.reason)}\n" for file in bundle.skipped)
         write_text(folder / "skipped.txt", "".join(lines))
     if np.any(bundle.train.targets >= 0):
         console.print(class_table(bundle))
@@ -114,9 +117,9 @@ def results_in_any_case(run: RunFolder, results: dict[str, Any]) -> Iterator[Non
     try:
         yield
     except ExportFailed as error:
-        run.finish({**results, "export": None})
+        run.finish({**results, "export": None}, files=ENCODER)
         raise ExportFailed(
             f"{error}; everything else is in {run.path}; to export again: python "
             f"experiments/export/main.py run={run.path}"
         ) from error
-    run.finish(results)
+    run.finish(results, files=ENCODER)

@@ -4,11 +4,7 @@ import torch
 
 from dal_toolbox.active_learning.strategies import _kcenter
 from dal_toolbox.active_learning.strategies._kcenter import kcenter_greedy, largest
-from dal_toolbox.active_learning.strategies._kcenter_points import (
-    Points,
-    squared_distances,
-    upper_bounds,
-)
+from dal_toolbox.active_learning.strategies._kcenter_points import Points, upper_bounds
 
 
 def brute_force(features, centers, candidates, n):
@@ -42,6 +38,7 @@ def datasets() -> dict[str, torch.Tensor]:
         "half": (100 * normal).half(),
         "tiny": 1e-6 * normal,
         "shifted": normal.double() + 1e6,
+        "two far groups": 0.05 * normal + torch.tensor([1e5, -1e5]).repeat(40)[:, None],
     }
 
 
@@ -57,6 +54,18 @@ def test_picks_equal_brute_force(name, centers, active, stage, monkeypatch):
     expected = brute_force(features, centers, candidates, 40)
     picks = kcenter_greedy(features, centers, candidates, 40, chunk_bytes=2**20)
     assert picks.tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_that_are_far_apart(seed):
+    """Distances within a group are 1e-7 of the norms, and float32 features still resolve them."""
+    generator = torch.Generator().manual_seed(seed)
+    features = 0.05 * torch.randn(100, 2, generator=generator)
+    features += torch.tensor([1e5, -1e5]).repeat_interleave(50)[:, None]
+    centers = torch.tensor([0, 50])
+    candidates = torch.tensor([i for i in range(100) if i not in (0, 50)])
+    picks = kcenter_greedy(features, centers, candidates, 10, chunk_bytes=2**20)
+    assert picks.tolist() == brute_force(features, centers, candidates, 10)
 
 
 def test_digits_equal_brute_force_whatever_the_chunks():
@@ -103,9 +112,9 @@ def test_upper_bounds_are_not_below_and_close(scale, d, dtype):
     features = (scale * (x + 10)).to(dtype)
     everything = torch.arange(200)
     points = Points(features, everything, 2**20)
-    a = points.rows(everything, torch.float64)
-    squares = a.square().sum(dim=1)
-    exact = squared_distances(a, squares, a[:20], squares[:20]).amin(dim=1)
+    exact = torch.full((200,), torch.inf)
+    points.shorten(exact, everything, everything[:20], torch.float64)
+    squares = points.rows(everything, torch.float64).square().sum(dim=1)
     b = points.rows(everything, torch.float32)
     bounds = upper_bounds(b, b[:20], b[:20].square().sum(dim=1))
     assert (bounds >= exact).all()

@@ -16,9 +16,7 @@ def test_round_trip(tmp_path):
     for cycle in range(3):
         append_result(path, result(cycle))
         assert read_results(path) == [result(i) for i in range(cycle + 1)]
-    lines = path.read_text().splitlines()
-    assert [CycleResult.from_json(line) for line in lines] == [result(i) for i in range(3)]
-    assert result(1).to_json() == lines[1]
+    assert CycleResult.from_json(result(1).to_json()) == result(1)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 30, 10**6])
@@ -27,7 +25,7 @@ def test_a_torn_last_line_is_ignored_and_replaced(tmp_path, cut, caplog):
     append_result(path, result(0))
     append_result(path, result(1))
     whole = path.read_bytes()
-    second = len(result(0).to_json()) + 1
+    second = whole.index(b"\n") + 1
     path.write_bytes(whole[: max(second + 1, len(whole) - cut)])
     assert read_results(path) == [result(0)]
     assert "middle of a line" in caplog.text

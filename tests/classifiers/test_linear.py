@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dal_toolbox.classifiers import linear
 from dal_toolbox.classifiers._lbfgs import minimize
 from dal_toolbox.classifiers.linear import LinearClassifier
 
@@ -46,6 +47,37 @@ def test_the_gradient_vanishes(shape):
     loss = F.cross_entropy(x @ weight, labels, reduction="sum") + 0.05 / 2 * weight.square().sum()
     loss.backward()
     assert weight.grad.abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(200, 10, 4), (60, 30, 5), (60, 100, 5)])
+@pytest.mark.parametrize(("scale", "offset"), [(1e2, 0), (1e4, 0), (1e4, 1e4), (1e-4, 0)])
+def test_the_scale_of_features_does_not_keep_it_from_the_minimum(shape, scale, offset, caplog):
+    from sklearn.linear_model import LogisticRegression
+
+    features, labels = problem(*shape)
+    features = scale * features + offset
+    x = F.pad(features, (0, 1), value=1.0)
+    theirs = LogisticRegression(
+        C=100, fit_intercept=False, tol=1e-10, max_iter=10000, solver="newton-cholesky"
+    ).fit(x.numpy(), labels.numpy())
+
+    def objective(weight):
+        fit = F.cross_entropy(x @ weight, labels, reduction="sum")
+        return float(fit + 0.01 / 2 * weight.square().sum())
+
+    with caplog.at_level(logging.WARNING, logger="dal_toolbox"):
+        ours = LinearClassifier(shape[2], normalize=False).fit(features, labels)
+    found = objective(torch.cat([ours.weight_, ours.bias_[None]]))
+    assert found <= 1.001 * objective(torch.from_numpy(theirs.coef_).T)
+    assert not caplog.text
+
+
+def test_a_minimum_that_is_not_found_is_reported(caplog, monkeypatch):
+    monkeypatch.setattr(linear, "MAX_STEPS", 1)
+    features, labels = problem(200, 10, 4)
+    with caplog.at_level(logging.WARNING, logger="dal_toolbox"):
+        LinearClassifier(4, normalize=False).fit(1e4 * features, labels)
+    assert "above its minimum" in caplog.text
 
 
 def test_classes_without_labels_share_one_solution():

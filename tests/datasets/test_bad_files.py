@@ -53,6 +53,25 @@ def test_every_kind_of_bad_file_is_named(bad_folder):
         assert caught.value.reason and str(root) not in caught.value.reason
 
 
+def test_the_largest_image_is_a_choice(class_folders, tmp_path, write_image):
+    write_image(class_folders / "cat/00.png", 0, size=(30, 20))
+    options = {"root": str(class_folders), "image_size": 8, "on_error": "skip"}
+    small = folder(tmp_path, 0, **options, max_pixels=599)
+    assert [file.name for file in small.skipped] == ["cat/00.png"]
+    assert "30 x 20 pixels, more than max_pixels=599" in small.skipped[0].reason
+    large = folder(tmp_path, 0, **options, max_pixels=600)
+    assert large.skipped == ()
+    with pytest.raises(CorruptImage, match="more than max_pixels=599"):
+        folder(tmp_path, 0, root=str(class_folders), max_pixels=599)
+
+
+def test_more_than_the_limit_of_pillow(tmp_path, monkeypatch):
+    Image.new("L", (64, 32)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64)
+    assert decode(tmp_path / "large.png", 8).shape == (3, 8, 8)
+    assert Image.MAX_IMAGE_PIXELS == 64
+
+
 def png_in_jpg(path, image):
     image.save(path, "PNG")
 
@@ -198,24 +217,6 @@ def test_an_interrupted_pack_knows_what_it_skipped(mixed, tmp_path, done, monkey
     assert not list((tmp_path / "resumed").glob("*/*.part"))
 
 
-@pytest.mark.parametrize("left", [0, 1, 5, 9, 14])
-def test_a_pack_killed_after_any_image_goes_on(mixed, tmp_path, left):
-    """The journal may know of more bad files than the array has got to."""
-    root, _ = mixed
-    whole = pack(open_files(root), tmp_path)
-    (directory,) = tmp_path.glob("*/manifest.json")
-    directory = directory.parent
-    manifest = json.loads((directory / "manifest.json").read_text())
-    content = (directory / "images.npy").read_bytes()
-    (directory / "manifest.json").unlink()
-    (directory / "images.npy.part").write_bytes(content[: 128 + left * 3 * 8 * 8 + 7])
-    lines = [json.dumps([entry["row"], entry["reason"]]) for entry in manifest["skipped"]]
-    (directory / "skipped.jsonl.part").write_text("\n".join(lines) + '\n[99, "cut')
-    resumed = pack(open_files(root), tmp_path)
-    assert torch.equal(resumed.images, whole.images)
-    assert resumed.skipped == whole.skipped
-
-
 def test_an_interrupted_check_goes_on(mixed, tmp_path, monkeypatch):
     root, _ = mixed
     monkeypatch.setattr("dal_toolbox.datasets.skipping.CHUNK", 2)
@@ -239,6 +240,22 @@ def test_an_interrupted_check_goes_on(mixed, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "find_bad", look)
     assert find_bad(files, tmp_path / "resumed") == whole
     assert looked_at == list(range(14, len(files)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{}", "null", "[", '{"checked": 99, "skipped": []}', '{"checked": "all", "skipped": []}',
+     '{"checked": 30, "skipped": [{"row": 99, "name": "a", "reason": "b"}]}',
+     '{"checked": 30, "skipped": [{"row": 0, "name": "another", "reason": "b"}]}'],
+)  # fmt: skip
+def test_a_damaged_record_is_made_anew(mixed, tmp_path, content, caplog):
+    root, _ = mixed
+    files = open_files(root)
+    whole = find_bad(files, tmp_path)
+    (record,) = tmp_path.glob("*/checked.json")
+    record.write_text(content)
+    assert find_bad(files, tmp_path) == whole
+    assert f"{record} is damaged" in caplog.text
 
 
 def test_refusing_after_skipping_names_the_file_and_keeps_the_pack(mixed, tmp_path):

@@ -1,43 +1,52 @@
 """What every registered dataset must fulfill."""
 
 import inspect
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from dal_toolbox.datasets import DATASETS, DatasetBundle, DatasetNotFound, ImageArray
+from dal_toolbox.datasets import DATASETS, DatasetBundle, DatasetNotFound
 from dal_toolbox.datasets._statistics import channel_statistics
 
+OFFICIAL = runpy.run_path(str(Path(__file__).with_name("official.py")))
 RUN_OBJECTS = {"dataset_path", "seed", "num_workers"}
 
 
-def build(name, tmp_path):
-    run = {"dataset_path": tmp_path, "seed": 0, "num_workers": 0}
+def build(name, path):
     parameters = inspect.signature(DATASETS[name]).parameters
-    kwargs = {key: value for key, value in run.items() if key in parameters}
-    if "download" in parameters:
-        kwargs["download"] = False
-    return DATASETS.build(name, **kwargs)
+    known = {"dataset_path": path, "seed": 0, "num_workers": 0, "download": False}
+    options = {**known, **OFFICIAL["options"](name, path)}
+    return DATASETS.build(name, **{k: v for k, v in options.items() if k in parameters})
 
 
 @pytest.mark.parametrize("name", list(DATASETS))
 def test_dataset(name, tmp_path, check_bundle):
-    try:
-        bundle = build(name, tmp_path)
-    except DatasetNotFound as error:
-        message = str(error)
-        assert "\n" not in message
-        assert str(tmp_path) in message or "dataset.root" in message
-        return
+    OFFICIAL["MAKE"][name](tmp_path)
+    bundle = build(name, tmp_path)
     assert isinstance(bundle, DatasetBundle)
     check_bundle(bundle)
     again = build(name, tmp_path)
     assert again.train.fingerprint == bundle.train.fingerprint
-    if isinstance(bundle.train, ImageArray):
-        mean, std = channel_statistics(bundle.train)
-        assert bundle.mean == pytest.approx(mean, abs=5e-3)
-        assert bundle.std == pytest.approx(std, abs=5e-3)
+    assert again.classes == bundle.classes
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "digits"])
+def test_missing_data_is_one_line(name, tmp_path):
+    with pytest.raises(DatasetNotFound) as caught:
+        build(name, tmp_path / "new")
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "new") in str(caught.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_statistics_of_digits():
+    bundle = DATASETS.build("digits")
+    mean, std = channel_statistics(bundle.train)
+    assert bundle.mean == pytest.approx(mean, abs=5e-3)
+    assert bundle.std == pytest.approx(std, abs=5e-3)
 
 
 @pytest.mark.parametrize("name", list(DATASETS))

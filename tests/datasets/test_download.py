@@ -173,7 +173,14 @@ def test_files_are_found_before_they_are_downloaded(server, files, tmp_path):
 def test_missing_files_are_named(files, tmp_path):
     with pytest.raises(DatasetNotFound) as caught:
         fetch_files(files, tmp_path / "new", ["one.gz", "two"], download=False)
-    for part in ["one.gz, two", "raw", "other", str(tmp_path), "dataset=digits", "dataset=folder"]:
+    for part in [
+        "one.gz, two",
+        "raw",
+        "other",
+        str(tmp_path),
+        "the dataset digits",
+        "root=<folder of images>",
+    ]:
         assert part in str(caught.value)
     assert not (tmp_path / "new").exists()
 

@@ -1,4 +1,6 @@
+import inspect
 import logging
+import re
 import shutil
 
 import numpy as np
@@ -6,10 +8,11 @@ import pytest
 
 from dal_toolbox.datasets import DatasetNotFound, ImageArray, ImageFiles
 from dal_toolbox.datasets._layout import read_layout
-from dal_toolbox.datasets._split_files import BadSplitFile
+from dal_toolbox.datasets._sealed import read_sealed, write_sealed
 from dal_toolbox.datasets._splits import BadShare
 from dal_toolbox.datasets.folder import folder
 from dal_toolbox.datasets.opening import IMAGENET_MEAN
+from dal_toolbox.datasets.split_files import BadSplitFile
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def test_mean_and_std_are_computed_once_for_a_pack(build, tmp_path):
     assert bundle.mean == pytest.approx(pixels.mean(dim=(0, 2, 3)).tolist())
     assert bundle.std == pytest.approx(pixels.std(dim=(0, 2, 3), correction=0).tolist())
     (stored,) = (tmp_path / "data/packed").glob("*/statistics-*.json")
-    stored.write_text('{"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}')
+    write_sealed(stored, {**read_sealed(stored), "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]})
     assert build().mean == (0.1, 0.2, 0.3)
 
 
@@ -71,7 +74,7 @@ def test_mean_and_std_are_computed_once_for_a_pack(build, tmp_path):
 def test_packing_is_a_choice(build, check_bundle, kwargs, kind):
     bundle = build(**kwargs)
     check_bundle(bundle)
-    assert type(bundle.train) is kind
+    assert isinstance(bundle.train, kind)
     assert (bundle.mean == IMAGENET_MEAN) is (kind is ImageFiles)
 
 
@@ -80,7 +83,7 @@ def test_train_size(build, tmp_path):
     assert np.bincount(bundle.train.targets).tolist() == [4, 2]
     assert bundle.test.names == build().test.names
     assert set(bundle.train.names) < set(build().train.names)
-    with pytest.raises(BadShare, match="train_size=13 of 12"):
+    with pytest.raises(BadShare, match="^train_size=13: there are 12 training images"):
         build(train_size=13)
 
 
@@ -123,6 +126,45 @@ def test_images_without_classes(build, tmp_path, write_image, check_bundle):
     check_bundle(bundle)
     assert bundle.classes == ()
     assert (bundle.train.targets == -1).all()
+    assert (len(bundle.train), bundle.val, bundle.test) == (10, None, None)
+    bundle = build(root=str(tmp_path / "loose"), val_size=0.2, test_size=0)
+    assert (len(bundle.train), len(bundle.val), bundle.test) == (8, 2, None)
+
+
+@pytest.mark.parametrize("form", ["train", "unlabeled", "train.txt", "unlabeled.txt"])
+def test_without_labels_nothing_is_set_apart(build, tmp_path, write_image, check_bundle, form):
+    root = tmp_path / "loose"
+    for seed in range(10):
+        write_image(root / form.partition(".")[0] / f"{seed}.png", seed)
+    if form.endswith(".txt"):
+        lines = "".join(f"{form.partition('.')[0]}/{seed}.png\n" for seed in range(8))
+        (root / form).write_text(lines)
+    bundle = build(root=str(root))
+    check_bundle(bundle)
+    assert bundle.classes == ()
+    sizes = {"train.txt": (8, 0), "unlabeled.txt": (2, 8)}.get(form, (10, 0))
+    assert (len(bundle.train), len(bundle.unlabeled or ())) == sizes
+    assert (bundle.val, bundle.test) == (None, None)
+
+
+def test_no_test_split_where_none_is_wanted(build, check_bundle):
+    bundle = build(test_size=0)
+    check_bundle(bundle)
+    assert (len(bundle.train), bundle.test) == (15, None)
+
+
+def test_drawn_splits_hardly_change_with_the_folder(build, class_folders, write_image):
+    for seed in range(100):
+        write_image(class_folders / "cat" / f"more {seed}.png", seed)
+    before = build(val_size=0.2)
+    sides = {name: s for s in ("train", "val", "test") for name in getattr(before, s).names}
+    write_image(class_folders / "cat" / "00 new.png", 1000)
+    write_image(class_folders / "ant" / "first.png", 1001)
+    after = build(val_size=0.2)
+    moved = [
+        n for s in ("train", "val", "test") for n in getattr(after, s).names if sides.get(n, s) != s
+    ]
+    assert len(moved) <= 4  # the last of a class that is drawn
 
 
 def test_unlabeled_training_beside_labeled_test(build, tmp_path, write_image, check_bundle):
@@ -146,7 +188,8 @@ def test_stray_and_hidden_files(class_folders, write_image, caplog):
         layout = read_layout(class_folders)
     assert len(layout.names) == 16
     assert "cat/deep/er/A.JPG" in layout.names
-    assert "1 images in no class folder are left out: preview.png" in caplog.text
+    assert "left out: 1 image in no class folder, 'preview.png'" in caplog.text
+    assert layout.left_out == ("1 image in no class folder", "1 other file")
 
 
 def test_split_files_as_people_write_them(build, class_folders, write_image, check_bundle):
@@ -224,22 +267,65 @@ def test_same_size_but_large(build, class_folders, write_image):
 
 
 def test_what_is_no_dataset(build, class_folders, tmp_path):
-    with pytest.raises(DatasetNotFound, match=r"dataset\.root="):
+    with pytest.raises(DatasetNotFound, match="^root=None: give a folder"):
         build(root=None)
-    with pytest.raises(DatasetNotFound, match=r"dataset.root=.*nowhere is no folder"):
+    with pytest.raises(DatasetNotFound, match="^root=.*nowhere: no such folder"):
         build(root=str(tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetNotFound, match="holds no images"):
+    with pytest.raises(DatasetNotFound, match="^root=.*: no images in it"):
         build(root=str(tmp_path / "empty"))
 
 
 def test_wrong_values(build):
-    with pytest.raises(BadShare, match=r"dataset\.test_size=0 leaves no test images"):
-        build(test_size=0)
-    with pytest.raises(BadShare, match=r"dataset.test_size=0.6|dataset.val_size=0.5"):
+    with pytest.raises(BadShare, match="^val_size=0.5: takes 8 of 6 images"):
         build(test_size=0.6, val_size=0.5)
-    with pytest.raises(ValueError, match="image_size=-1"):
-        build(image_size=-1)
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("root", ["", "  ", None]),
+        ("image_size", [-3, 0.5, float("nan"), 10**9, "large", True]),
+        ("max_size", [-1, 10**9, float("nan")]),
+        ("val_size", [-0.1, 1, 1.5, float("nan"), float("inf"), "some", True]),
+        ("test_size", [-0.1, 1, 1.5, float("nan"), float("inf"), None]),
+        ("split_seed", [-1, 0.5, float("nan"), "a"]),
+        ("train_size", [-1, 0.5, float("nan"), "all"]),
+        ("pack_bytes", [-1, float("inf"), "4GB"]),
+        ("max_pixels", [0, -1, float("inf"), "many"]),
+        ("pack", ["sometimes", True, 1]),
+        ("on_error", ["ignore", None]),
+    ],
+)
+def test_values_are_checked_before_the_folder_is_looked_at(tmp_path, key, values):
+    for value in values:
+        kwargs = {"root": str(tmp_path / "nowhere"), key: value}
+        with pytest.raises(ValueError, match=f"^{key}={re.escape(repr(value))}: ") as caught:
+            folder(tmp_path / "data", 0, **kwargs)
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_every_parameter_of_the_folder_is_checked():
+    parameters = {
+        name
+        for name, parameter in inspect.signature(folder).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    marks = test_values_are_checked_before_the_folder_is_looked_at.pytestmark
+    assert parameters == {key for key, _ in marks[0].args[1]}
+
+
+def test_large_values_that_mean_something(build):
+    bundle = build(split_seed=2**64, pack_bytes=10**18, max_pixels=10**18)
+    assert len(bundle.train) == 12
+
+
+@pytest.mark.parametrize("root", ["~nobody_of_this_name/images", "a" * 300, "a\0b"])
+def test_roots_that_no_system_takes(build, root):
+    with pytest.raises(DatasetNotFound, match="^root=") as caught:
+        build(root=root)
+    assert "\0" not in str(caught.value)
 
 
 def test_moving_the_folder_keeps_the_pack(build, class_folders, tmp_path):

@@ -1,5 +1,6 @@
 """ImageNet as folders, as one folder with labels, and as the official tars of tars."""
 
+import gzip
 import io
 import tarfile
 
@@ -183,7 +184,7 @@ def test_missing_data_says_what_to_do(tmp_path, name):
     message = str(caught.value)
     for part in [name, str(tmp_path), "ImageNet/train/<wnid>", "ILSVRC2012_img_train.tar"]:
         assert part in message
-    for part in ["image-net.org", "dataset=digits", "dataset=folder"]:
+    for part in ["image-net.org", "the dataset digits", "root=<folder of images>"]:
         assert part in message
     assert "\n" not in message
 
@@ -238,9 +239,7 @@ def tars(tmp_path):
 
 
 def test_official_tars(tars, check_bundle):
-    with pytest.raises(
-        DatasetNotFound, match=r"img_train.tar is not unpacked yet; dataset.unpack=true"
-    ):
+    with pytest.raises(DatasetNotFound, match=r"img_train.tar is not unpacked yet; unpack=true"):
         build(tars)
     bundle = build(tars, unpack=True)
     check(bundle, check_bundle)
@@ -270,7 +269,7 @@ def test_damaged_tars(tars, damage):
         "path": tar({"n01440764.tar": tar({"../../evil": b"evil"})}),
     }
     file.write_bytes(content[damage])
-    with pytest.raises(BadArchive, match="img_train.tar is damaged") as caught:
+    with pytest.raises(BadArchive, match="img_train.tar cannot be unpacked") as caught:
         build(tars, unpack=True)
     assert "\n" not in str(caught.value)
     assert not list(tars.rglob("evil"))
@@ -282,3 +281,28 @@ def test_no_room_for_tars(tars, monkeypatch):
     monkeypatch.setattr(_imagenet_tars.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(DatasetNotFound, match="unpacking ImageNet takes"):
         build(tars, unpack=True)
+
+
+@pytest.mark.parametrize("member", [f"{WNIDS[0]}.tar", "other"])
+def test_a_tar_that_leads_back_to_itself_ends(tmp_path, member):
+    header = bytearray(tarfile.TarInfo(member).tobuf())
+    header[124:136] = b"\xff" * 10 + b"\xfe\x00"  # -512 bytes long
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "ILSVRC2012_img_train.tar").write_bytes(bytes(header) + bytes(1024))
+    with pytest.raises(
+        BadArchive, match=r"img_train.tar cannot be unpacked: .* has a negative size"
+    ):
+        build(tmp_path, unpack=True)
+
+
+def test_bombs_in_inner_tars_are_counted_together(tmp_path, monkeypatch):
+    monkeypatch.setattr("dal_toolbox.datasets._unpack.FLOOR", 1_500_000)
+    inner = gzip.compress(tar({"x.JPEG": bytes(600_000)}))
+    outer = tar({f"{wnid}.tar": inner for wnid in WNIDS})
+    (tmp_path / "ILSVRC2012_img_train.tar").write_bytes(outer)
+    with pytest.raises(
+        BadArchive, match=r"img_train.tar cannot be unpacked: it unpacks to more than"
+    ):
+        build(tmp_path, unpack=True)
+    assert not (tmp_path / "ImageNet/train" / WNIDS[2]).exists()

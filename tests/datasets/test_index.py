@@ -4,7 +4,7 @@ import os
 import pytest
 
 from dal_toolbox.datasets import DatasetNotFound, _index
-from dal_toolbox.datasets._index import scan
+from dal_toolbox.datasets._index import scan, survey
 
 
 @pytest.fixture
@@ -96,6 +96,40 @@ def test_only_the_folders_that_are_asked_for(tree, tmp_path, caplog):
         assert "taken from" in caplog.text
     with pytest.raises(DatasetNotFound, match="cannot read .*missing"):
         scan(tree, cache, ["b", "missing"])
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"\x00" * 50, b'{"format": 2}', b"null", None]
+)
+def test_a_damaged_index_is_made_anew(tree, tmp_path, caplog, content):
+    cache = tmp_path / "index"
+    scan(tree, cache)
+    (file,) = cache.glob("*.json")
+    if content is None:  # lists that are no lists
+        content = file.read_bytes().replace(b'"images": {', b'"images": {"x": 3, ')
+    file.write_bytes(content)
+    assert is_listed_anew(tree, cache, caplog)
+    assert not is_listed_anew(tree, cache, caplog)
+
+
+def test_everything_is_kept(tree, tmp_path):
+    (tree / "b/loop").symlink_to(tree)
+    (tree / "lost+found").mkdir()
+    settle(tree)
+    first = survey(tree, tmp_path / "index")
+    assert set(first.left_out) == {"b/loop", "lost+found"}
+    assert first.others == {"a": {".md": 1}}
+    assert survey(tree, tmp_path / "index") == first == survey(tree)
+
+
+def test_a_folder_that_took_the_place_of_another_is_noticed(tree, tmp_path, caplog):
+    cache = tmp_path / "index"
+    scan(tree, cache)
+    (tree / "b").rename(tree / "c")
+    (tree / "b").mkdir()
+    (tree / "b/other.jpg").touch()
+    settle(tree)
+    assert is_listed_anew(tree, cache, caplog)
 
 
 def test_an_index_that_cannot_be_written(tree, tmp_path, caplog):

@@ -28,7 +28,7 @@ def build(class_folders, write_image, tmp_path):
 def test_images_are_stored_at_max_size(build, class_folders, pack, kind):
     bundle = build(image_size=16, max_size=24, pack=pack)
     assert bundle.image_size == 16
-    assert type(bundle.train) is kind
+    assert isinstance(bundle.train, kind)
     for part in (bundle.train, bundle.test):
         assert part.shape == (3, 24, 24)
         expected = decode(class_folders / part.names[0], 24)
@@ -41,10 +41,9 @@ def test_zero_stores_the_image_size(build):
     assert build(max_size=32).image_size == 30  # the shorter side of all files
 
 
-@pytest.mark.parametrize("max_size", [15, -1])
-def test_max_size_is_no_less_than_what_networks_get(build, max_size):
-    with pytest.raises(BadSize, match=rf"dataset\.max_size={max_size} is below .*image_size=16"):
-        build(image_size=16, max_size=max_size)
+def test_max_size_is_no_less_than_what_networks_get(build):
+    with pytest.raises(BadSize, match=r"max_size=15.* below .*image_size=16"):
+        build(image_size=16, max_size=15)
 
 
 @pytest.mark.parametrize("pack", ["auto", "never"])

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -87,6 +88,18 @@ def test_truncated_gzip_is_named(tmp_path):
     (tmp_path / "x.gz").write_bytes(gzip.compress(idx(np.arange(200)))[:-12])
     with pytest.raises(BadArchive, match="x.gz is no official idx file"):
         read_idx(tmp_path / "x.gz", 1)
+
+
+@pytest.mark.parametrize("shape", [(50_000, 1000), (10, 10), (2**31 - 1, 2**31 - 1)])
+def test_bombs_are_not_unpacked(tmp_path, shape):
+    head = struct.pack(">BBBBii", 0, 0, 8, 2, *shape)
+    (tmp_path / "x.gz").write_bytes(gzip.compress(head + bytes(100_000_000)))
+    tracemalloc.start()
+    with pytest.raises(BadArchive, match="x.gz is no official idx file") as caught:
+        read_idx(tmp_path / "x.gz", 2)
+    assert tracemalloc.get_traced_memory()[1] < 70_000_000
+    tracemalloc.stop()
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("damage", ["count", "size", "label"])

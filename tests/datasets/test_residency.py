@@ -98,6 +98,19 @@ def test_new_numbers_of_targets_stay(array):
     assert rows.tolist() == [0, 1, 2]
 
 
+def test_mapped_files_may_have_any_name(tmp_path):
+    tensor = torch.zeros(8)
+    address = tensor.data_ptr()
+    names = [b"/packs/M\xfcller/images.npy", "/packs/a\u2028b\x0b\rc.npy".encode()]
+    lines = [
+        b"%x-%x rw-p 00000000 08:01 77 %s" % (row, row + 1, name) for row, name in enumerate(names)
+    ]
+    lines.append(b"%x-%x rw-p 00000000 08:01 99 %s" % (address, address + 32, names[0]))
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/maps").write_bytes(b"\n".join(lines) + b"\n")
+    assert is_mapped(tensor, tmp_path)
+
+
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells")
 def test_a_pack_is_copied_into_memory_or_stays_mapped(packed):
     assert is_mapped(packed.images)

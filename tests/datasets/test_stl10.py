@@ -1,6 +1,7 @@
 """The binary files of STL-10: column by column."""
 
 import logging
+import os
 import tracemalloc
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from dal_toolbox.datasets import DATASETS, DatasetNotFound, ImageArray, _columns
 from dal_toolbox.datasets._unpack import BadArchive
-from dal_toolbox.datasets.stl10 import BadFold
+from dal_toolbox.datasets.mapped import DamagedImages
 
 CLASSES = "airplane bird car cat deer dog horse monkey ship truck"
 
@@ -80,7 +81,7 @@ def test_folds(tmp_path, arrays, check_bundle):
     bundle = DATASETS.build("STL10", dataset_path=tmp_path, fold=1)
     check_bundle(bundle)
     assert bundle.train.names == [f"train/{row:06d}" for row in range(1, 20, 4)]
-    with pytest.raises(BadFold, match="fold=10; wanted 0 to 9"):
+    with pytest.raises(ValueError, match="^fold=10: must be a number from 0 to 9"):
         DATASETS.build("STL10", dataset_path=tmp_path, fold=10)
     with pytest.raises(BadArchive, match="fold_indices.txt"):
         DATASETS.build("STL10", dataset_path=tmp_path, fold=9)
@@ -118,6 +119,78 @@ def test_little_more_is_held_than_the_images(tmp_path):
     _columns.read_images(file, (3, 96, 96))
     assert tracemalloc.get_traced_memory()[1] < 1.01 * num_bytes
     tracemalloc.reset_peak()
-    _columns.map_images(file, (3, 96, 96), tmp_path / "packed")
-    assert tracemalloc.get_traced_memory()[1] < 1.1 * chunk
+    _columns.map_images(file, (3, 96, 96), tmp_path / "packed", "unlabeled")
+    assert (
+        tracemalloc.get_traced_memory()[1] < 1.2 * chunk
+    )  # checksums are computed of 4 MiB at once
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("file", ["images.npy", "manifest.json"])
+@pytest.mark.parametrize("damage", ["flipped", "zeros", "cut", "empty", "missing"])
+def test_damaged_caches_are_made_anew(tmp_path, arrays, file, damage, caplog):
+    first = DATASETS.build("STL10", dataset_path=tmp_path).unlabeled
+    (path,) = (tmp_path / "packed").glob(f"unlabeled_X-*/{file}")
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    elif damage == "zeros":
+        content[10:20] = bytes(10)
+    path.write_bytes(content[:-3] if damage == "cut" else b"" if damage == "empty" else content)
+    if damage == "missing":
+        path.unlink()
+    again = DATASETS.build("STL10", dataset_path=tmp_path).unlabeled
+    assert "is made anew" in caplog.text
+    assert (again.images.numpy() == arrays["unlabeled"][0]).all()
+    assert again.fingerprint == first.fingerprint
+    assert len(list((tmp_path / "packed").glob("*unlabeled_X-*"))) == 1 + 1  # and its lock
+
+
+def test_a_large_cache_is_checked_where_it_is_read(tmp_path, arrays, monkeypatch):
+    monkeypatch.setattr("dal_toolbox.datasets.mapped.CHECKED_AT_ONCE", 0)
+    DATASETS.build("STL10", dataset_path=tmp_path)
+    (path,) = (tmp_path / "packed").glob("unlabeled_X-*/images.npy")
+    with path.open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(bytes([255 - arrays["unlabeled"][0].flat[-1]]))
+    images = DATASETS.build("STL10", dataset_path=tmp_path).unlabeled
+    with pytest.raises(DamagedImages, match="start again, and it is made anew"):
+        images.batch(np.arange(11))
+    images = DATASETS.build("STL10", dataset_path=tmp_path).unlabeled
+    assert (images.images.numpy() == arrays["unlabeled"][0]).all()
+
+
+def test_a_replaced_file_with_the_same_time_is_noticed(tmp_path, arrays):
+    DATASETS.build("STL10", dataset_path=tmp_path)
+    file = tmp_path / "stl10_binary/unlabeled_X.bin"
+    status = file.stat()
+    file.write_bytes(bytes(status.st_size))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert not DATASETS.build("STL10", dataset_path=tmp_path).unlabeled.images.any()
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("class_names.txt", b"airplane bird"),
+        ("class_names.txt", CLASSES.replace("ship", "bird").encode()),
+        ("class_names.txt", b"\xff\xfe"),
+        ("fold_indices.txt", b"1 2 1\n"),
+        ("fold_indices.txt", b"99999999999999999999\n"),
+        ("fold_indices.txt", b"\xff\xfe\n"),
+        ("train_y.bin", bytes(5001)),
+    ],
+)
+def test_hostile_files_are_named(tmp_path, arrays, file, content):
+    (tmp_path / "stl10_binary" / file).write_bytes(content)
+    with pytest.raises(BadArchive, match=f"{file} is no official STL-10 file") as caught:
+        DATASETS.build("STL10", dataset_path=tmp_path, fold=0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("split", ["train", "test", "unlabeled"])
+def test_files_larger_than_official_ones_are_not_read(tmp_path, arrays, split):
+    with (tmp_path / f"stl10_binary/{split}_X.bin").open("wb") as file:
+        file.truncate(10**13)  # takes no room on disk
+    with pytest.raises(BadArchive, match=f"{split}_X.bin is no official STL-10 file .it is larger"):
+        DATASETS.build("STL10", dataset_path=tmp_path)

@@ -63,7 +63,7 @@ def test_extra_images_follow_the_training_images(tmp_path, check_bundle):
 def test_other_content_is_refused(tmp_path, content):
     write(tmp_path / "train_32x32.mat", 12, **content)
     write(tmp_path / "test_32x32.mat", 5)
-    with pytest.raises(BadArchive, match="train_32x32.mat is no official SVHN file") as caught:
+    with pytest.raises(BadArchive, match="train_32x32.mat is not the official file") as caught:
         DATASETS.build("SVHN", dataset_path=tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -77,6 +77,6 @@ def test_damaged_files_are_named(tmp_path, damage):
         savemat(file, {"X": np.zeros(3)})
     else:
         file.write_bytes(file.read_bytes()[:1000] if damage == "cut" else b"text" * 100)
-    with pytest.raises(BadArchive, match="test_32x32.mat is no official SVHN file") as caught:
+    with pytest.raises(BadArchive, match="test_32x32.mat is not the official file") as caught:
         DATASETS.build("SVHN", dataset_path=tmp_path)
     assert "\n" not in str(caught.value)

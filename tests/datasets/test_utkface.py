@@ -10,6 +10,7 @@ from PIL import Image
 
 from dal_toolbox.datasets import DATASETS, DatasetNotFound
 from dal_toolbox.datasets._splits import BadShare
+from dal_toolbox.datasets._unpack import BadArchive
 from dal_toolbox.datasets.utkface import BadAgeGroups, ages, is_valid
 
 ENDINGS = [".jpg.chip.jpg", ".jpg", ".pg.chip.jpg"]
@@ -92,9 +93,16 @@ def test_age_groups(faces):
     assert bundle.train.targets.tolist() == expected.tolist()
 
 
+def test_groups_without_anybody_are_named(faces, caplog):
+    build(faces, age_groups=(0, 30, 110), pack="never")
+    assert "UTKFace: no image at all: 1 class, '110+'" in caplog.text
+
+
 @pytest.mark.parametrize("groups", [(), (5, 10), (0, 10, 10), (0, 20, 10), (0, 1.5), ("0", "a")])
 def test_wrong_age_groups(faces, groups):
-    with pytest.raises(BadAgeGroups, match="wanted the youngest age of each group"):
+    with pytest.raises(
+        BadAgeGroups, match="^age_groups=.*: must be the youngest age of each group"
+    ):
         build(faces, age_groups=groups)
 
 
@@ -132,8 +140,8 @@ def test_missing_data_says_what_to_do(tmp_path):
         "UTKFace is not in",
         str(tmp_path),
         "UTKFace.tar.gz",
-        "dataset=digits",
-        "dataset=folder",
+        "the dataset digits",
+        "root=<folder of images>",
     ]:
         assert part in str(caught.value)
     write(tmp_path / "UTKFace/face.jpg")
@@ -165,3 +173,15 @@ def test_other_folders(tmp_path, folder, check_bundle):
     for number in range(60):
         write(tmp_path / folder / face_name(number), number)
     check_bundle(build(tmp_path, age_groups=(0, 30)))
+
+
+@pytest.mark.parametrize("content", [{"bomb": bytes(120_000_000)}, {"readme.txt": b"no images"}])
+def test_archives_without_images_leave_nothing_behind(tmp_path, content):
+    (tmp_path / "UTKFace").mkdir()
+    with zipfile.ZipFile(tmp_path / "UTKFace/part1.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, bytes_ in content.items():
+            zipped.writestr(name, bytes_)
+    with pytest.raises(BadArchive, match=r"part1.zip") as caught:
+        build(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in (tmp_path / "UTKFace").iterdir()] == ["part1.zip"]

@@ -1,11 +1,16 @@
 """Runs the mains as a user does."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from dal_toolbox.config.parts import CONFIGS, GROUPS, mirror, plain
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,3 +48,25 @@ def pretrained(run_main, ssl_options, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ssl") / "run"
     run_main("ssl", *ssl_options, f"output_dir={folder}")
     return folder
+
+
+@pytest.fixture
+def run_inside():
+    """Runs a main in this process: as fast as its work; a user's mistake is raised."""
+
+    def run(name, *overrides):
+        script = ROOT / "experiments" / name / "main.py"
+        sys.path.insert(0, str(script.parent))
+        try:
+            main = runpy.run_path(str(script))["main"]
+        finally:
+            sys.path.remove(str(script.parent))
+        for group in GROUPS:
+            mirror(group)
+        OmegaConf.register_new_resolver("sweep_name", lambda overrides: "job", replace=True)
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            config = plain(compose(name, overrides=list(map(str, overrides))))
+        main(config, Path(config["output_dir"]))
+        return Path(config["output_dir"])
+
+    return run

@@ -1,12 +1,14 @@
 import logging
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from dal_toolbox.errors import UserError
-from dal_toolbox.features import Features
+from dal_toolbox.features import Features, raw_features
 from dal_toolbox.features import features as module
 from dal_toolbox.neighbors import knn_graph
 
@@ -75,20 +77,32 @@ def test_the_graph_is_kept_on_disk(stored, computed):
 
 
 @pytest.mark.parametrize("file", ["graph.json", "indices.npy", "distances.npy"])
-@pytest.mark.parametrize("damage", ["cut", "gone", "empty"])
-def test_a_damaged_graph_is_computed_anew(stored, computed, caplog, file, damage):
-    stored.neighbors(5)
+def test_a_damaged_graph_is_named_and_computed_anew(stored, computed, caplog, damages, file):
+    expected = stored.neighbors(5)
     path = stored.directory / "neighbors" / "cosine" / file
     content = path.read_bytes()
-    path.unlink()
-    if damage != "gone":
-        path.write_bytes(content[:-30] if damage == "cut" else b"")
+    variants = {"gone": None, **damages(content)}
+    for what, damaged in variants.items():
+        path.unlink()
+        if damaged is not None:
+            path.write_bytes(damaged)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "dal_toolbox"):
+            graph = fresh(stored).neighbors(5)
+        assert torch.equal(graph.indices, expected.indices), what
+        assert "damaged kNN graph, computed anew" in caplog.text, what
+        assert path.read_bytes() == content, what
+    assert len(computed) == 1 + len(variants)
+
+
+def test_a_graph_of_other_features_is_not_taken(stored, computed, caplog, tmp_path):
+    stored.neighbors(5)
+    other = replace(stored, values=torch.randn(60, 7), directory=tmp_path / "other")
+    shutil.copytree(stored.directory / "neighbors", other.directory / "neighbors")
     with caplog.at_level(logging.WARNING, "dal_toolbox"):
-        graph = fresh(stored).neighbors(5)
-    assert "damaged kNN graph" in caplog.text
-    assert torch.equal(graph.indices, stored.neighbors(5).indices)
-    fresh(stored).neighbors(5)
-    assert computed == [5, 5]
+        graph = other.neighbors(5)
+    assert torch.equal(graph.indices, knn_graph(other.values, 5, metric="cosine").indices)
+    assert "computed from" in caplog.text
 
 
 def test_a_graph_of_other_items_is_not_taken(stored, computed, caplog):
@@ -120,3 +134,49 @@ def test_errors(features):
         features.neighbors(60)
     with pytest.raises(ValueError, match="features, targets and names are 60, 59 and 60"):
         replace(features, targets=features.targets[:59])
+
+
+def test_content_says_what_an_item_is(features, images):
+    for whole in (features, raw_features(images)):
+        digests = whole.content(np.arange(len(whole)))
+        assert len(set(digests)) == len(whole)
+        assert all(len(digest) == 16 and int(digest, 16) >= 0 for digest in digests)
+        order = np.array([5, 2, 9, 2])
+        assert whole.content(order) == [digests[row] for row in order]
+        assert whole.subset(order).content(np.array([1, 3])) == [digests[2]] * 2
+        assert whole.content(np.arange(0)) == []
+
+
+def test_content_is_that_of_the_image_and_not_of_its_place(images):
+    before = raw_features(images)
+    order = np.random.default_rng(0).permutation(len(images))
+    after = raw_features(images.subset(order))
+    assert before.content(order) == after.content(np.arange(len(images)))
+    changed = images.images.clone()
+    changed[4, 0, 0, 0] ^= 1
+    other = raw_features(type(images)(changed, images.targets, images.names))
+    pairs = zip(before.content(order), other.content(order), strict=True)
+    assert [row for row, (a, b) in zip(order, pairs, strict=True) if a != b] == [4]
+
+
+def test_content_reads_only_what_is_asked_for(images):
+    asked = []
+
+    def batch(rows):
+        asked.append(rows.tolist())
+        return images.batch(rows)
+
+    features = replace(raw_features(images), items=batch)
+    features.content(np.array([3, 1]))
+    assert asked == [[3, 1]]
+
+
+def test_the_labeled_part(features):
+    assert features.labeled() is features
+    targets = features.targets.clone()
+    targets[::2] = -1
+    part = replace(features, targets=targets).labeled()
+    assert part.names == [str(i) for i in range(1, 60, 2)]
+    assert torch.equal(part.values, features.values[1::2])
+    assert part.key != features.key
+    assert part.directory is None

@@ -1,8 +1,9 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
-from dal_toolbox.errors import UserError
 from dal_toolbox.features import FeatureStore, encoder_features, extract_features, raw_features
 
 OPTIONS = {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2), "device": "cpu", "precision": "32"}
@@ -31,7 +32,7 @@ def test_features_of_an_encoder_come_from_the_store(encoder, images, tmp_path):
 
 def test_a_dtype_that_cannot_be_stored_is_refused_before_the_work(encoder, images, tmp_path):
     encoder.forward = None
-    with pytest.raises(UserError, match="bfloat16"):
+    with pytest.raises(ValueError, match="dtype='bfloat16': choose one of"):
         encoder_features(
             FeatureStore(tmp_path), encoder, images, "train", dtype=torch.bfloat16, **OPTIONS
         )
@@ -42,3 +43,26 @@ def test_raw_features_are_the_pixels(images):
     assert torch.equal(features.values, images.images.flatten(1).float() / 255)
     assert features.directory is None
     assert len(raw_features(images.subset(np.arange(0)))) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch_size": 0}, {"batch_size": -1}, {"batch_size": 2.5}, {"batch_size": None},
+        {"num_workers": -2}, {"num_workers": None}, {"precision": "fp8"}, {"precision": None},
+        {"device": "tpu"}, {"device": "gpu"}, {"device": "meta"}, {"device": None},
+        {"device": "cuda:99"}, {"device": -1}, {"device": 1.5},
+    ],
+)  # fmt: skip
+def test_options_are_checked_before_the_work(images, tmp_path, wrong):
+    ((name, value),) = wrong.items()
+    for extract in (extract_features, partial(encoder_features, FeatureStore(tmp_path))):
+        arguments = (None, images) if extract is extract_features else (None, images, "train")
+        with pytest.raises(ValueError, match=rf"^{name}='?{value}'?: "):
+            extract(*arguments, **{**OPTIONS, **wrong})
+
+
+def test_what_the_features_were_made_of_travels_with_them(encoder, images, tmp_path):
+    features = encoder_features(FeatureStore(tmp_path), encoder, images, "train", **OPTIONS)
+    rows = np.array([4, 0])
+    assert features.content(rows) == raw_features(images).content(rows)

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from dal_toolbox.encoders import create_encoder
-from dal_toolbox.errors import UserError
 from dal_toolbox.features import encoder_digest
 
 
@@ -23,7 +22,7 @@ def test_the_key_is_the_same_on_every_machine(spec):
 
 
 def test_a_dtype_that_cannot_be_stored(spec):
-    with pytest.raises(UserError, match="dtype='bfloat16' of features: choose one of float16"):
+    with pytest.raises(ValueError, match="dtype='bfloat16': choose one of float16"):
         replace(spec, dtype="bfloat16")
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dal_toolbox.features import Features, FeatureSpec, FeatureStore
+from dal_toolbox.io import file_digest
 
 SPEC = FeatureSpec("encoder", "images", "train", "resize(8)", "float32")
 
@@ -85,20 +86,75 @@ def test_writing_to_features_does_not_reach_the_store(store):
 
 
 @pytest.mark.parametrize("file", ["values.npy", "targets.npy", "names.json", "manifest.json"])
-@pytest.mark.parametrize("damage", ["gone", "cut", "longer", "empty"])
-def test_a_damaged_entry_is_computed_anew(store, caplog, file, damage):
-    path = store.get(SPEC, make_features).directory / file
+def test_a_damaged_entry_is_named_and_computed_anew(store, features, damages, caplog, file):
+    path = store.get(SPEC, lambda: features).directory / file
     content = path.read_bytes()
-    path.unlink()
-    if damage != "gone":
-        edits = {"cut": content[:-5], "longer": content + b"}", "empty": b""}
-        path.write_bytes(edits[damage])
+    for what, damaged in {"gone": None, **damages(content)}.items():
+        path.unlink()
+        if damaged is not None:
+            path.write_bytes(damaged)
+        assert SPEC not in store, what
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "dal_toolbox"):
+            again = store.get(SPEC, lambda: features)
+        (record,) = caplog.records
+        message = record.getMessage()
+        assert message.startswith(f"damaged features, computed anew: {store.root}"), what
+        assert "\n" not in message
+        assert path.read_bytes() == content, what
+        assert torch.equal(again.values, features.values)
+        assert list(again.names) == list(features.names)
+
+
+def test_64_kib_of_zeros_in_large_values_are_found(store):
+    values = torch.randn(3000, 512)
+    targets, names = torch.zeros(3000, dtype=torch.int64), [str(i) for i in range(3000)]
+    path = store.get(SPEC, lambda: Features(values, targets, names, "")).directory / "values.npy"
+    with path.open("r+b") as file:
+        file.seek(3_000_000)
+        file.write(bytes(2**16))
     assert SPEC not in store
+
+
+def test_an_entry_of_another_specification_is_not_taken(store):
+    other = replace(SPEC, encoder="another")
+    directory = store.get(other, make_features).directory
+    directory.rename(store.root / SPEC.key)
+    assert SPEC not in store
+
+
+def test_entries_of_earlier_versions_are_checked_too(store):
+    directory = store.get(SPEC, make_features).directory
+    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest["sha256"] = {name: file_digest(directory / name) for name in manifest.pop("blocks")}
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    assert torch.equal(store.get(SPEC, refuse).values, make_features().values)
+    content = (directory / "values.npy").read_bytes()
+    (directory / "values.npy").write_bytes(content[:-1] + b"x")
+    assert SPEC not in store
+
+
+def test_names_of_files_in_any_bytes_survive(store):
+    names = ["caf\udce9.jpg", "a\nb", "ä, [x]=1", "\u202eright", "\x1b[31m", " "]
+    store.get(SPEC, lambda: replace(make_features(), names=names))
+    assert store.get(SPEC, refuse).names == names
+
+
+@pytest.mark.parametrize("hindrance", ["no folder", "full disk"])
+def test_where_nothing_can_be_written_the_work_is_not_lost(store, caplog, monkeypatch, hindrance):
+    if hindrance == "no folder":
+        store.root.write_text("a file is in the way")
+    else:
+        monkeypatch.setattr("dal_toolbox.features.store._write", full_disk)
     with caplog.at_level(logging.WARNING, "dal_toolbox"):
         features = store.get(SPEC, make_features)
-    assert "damaged features, computed anew" in caplog.text
     assert torch.equal(features.values, make_features().values)
-    assert SPEC in store
+    assert (features.key, features.directory) == (SPEC.key, None)
+    assert "cannot be kept" in caplog.text
+
+
+def full_disk(*_):
+    raise OSError(28, "No space left on device")
 
 
 def test_a_computation_that_fails_leaves_nothing(store):
@@ -112,15 +168,8 @@ def test_a_computation_that_fails_leaves_nothing(store):
     store.get(SPEC, make_features)
 
 
-def test_verify_finds_a_changed_byte(store):
-    assert not store.verify(SPEC)
-    path = store.get(SPEC, make_features).directory / "values.npy"
-    assert store.verify(SPEC)
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    assert SPEC in store
-    assert not store.verify(SPEC)
+def test_remove(store):
+    store.get(SPEC, make_features)
     store.remove(SPEC)
     assert SPEC not in store
     store.remove(SPEC)

@@ -129,3 +129,9 @@ def test_errors():
         kmeans(torch.zeros(4, 2), 5, rng=rng())
     with pytest.raises(UserError, match="NaN"):
         kmeans(torch.full((4, 2), float("nan")), 2, rng=rng())
+
+
+@pytest.mark.parametrize("wrong", [{"redo": 0}, {"iterations": -1}, {"backend": "cuda"}])
+def test_arguments_are_checked(wrong):
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))}="):
+        kmeans(torch.eye(4), 2, rng=np.random.default_rng(0), **wrong)

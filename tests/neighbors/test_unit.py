@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dal_toolbox.neighbors import unit_norm
+from dal_toolbox.neighbors import NotFinite, unit_norm
 from dal_toolbox.neighbors._unit import BLOCK
 
 ROWS = torch.randn(2 * BLOCK + 7, 12, generator=torch.Generator().manual_seed(0))
@@ -41,3 +41,11 @@ def test_features_stay_as_they_are():
 def test_no_rows():
     assert unit_norm(torch.empty(0, 4)).shape == (0, 4)
     assert unit_norm(torch.empty(0, 4).half()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_rows_without_a_norm_are_refused(value):
+    rows = torch.ones(5, 3)
+    rows[2, 1] = value
+    with pytest.raises(NotFinite, match="too large for float32"):
+        unit_norm(rows)

@@ -33,13 +33,16 @@ class BalancedInitial(InitialSelection):
             rounds[order == chosen] = np.arange((order == chosen).sum())
         return items[np.lexsort((order, rounds))[:n]]
 
+    def describe(self, strategy: QueryStrategy) -> str:
+        return "balanced by class, which looks at all labels"
+
 
 def _reveal(oracle: Oracle) -> np.ndarray:
     if isinstance(oracle, JournaledOracle):
         oracle = oracle.oracle
     if not hasattr(oracle, "reveal"):
         raise UserError(
-            f"initial=balanced looks at all labels, which {type(oracle).__name__} does not know; "
-            f"it needs oracle=simulated, or choose initial=random"
+            f"the balanced initial selection looks at all labels, which {type(oracle).__name__} does "
+            f"not know; only a simulation can do that: choose another initial selection"
         )
     return oracle.reveal()

@@ -29,6 +29,10 @@ class InitialSelection(ABC):
             oracle: The oracle of the run.
         """
 
+    def describe(self, strategy: QueryStrategy) -> str:
+        """How the first items are chosen, for log and results: ``"at random"``."""
+        return f"by {type(self).__name__}"
+
 
 INITIAL: Registry[InitialSelection] = Registry(
     "initial selection",

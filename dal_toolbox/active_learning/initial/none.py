@@ -16,3 +16,6 @@ class ColdStart(InitialSelection):
         self, context: QueryContext, n: int, *, strategy: QueryStrategy, oracle: Oracle
     ) -> np.ndarray:
         return strategy.query(context, n)
+
+    def describe(self, strategy: QueryStrategy) -> str:
+        return "by the strategy itself"

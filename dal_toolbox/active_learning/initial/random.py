@@ -16,3 +16,6 @@ class RandomInitial(InitialSelection):
         self, context: QueryContext, n: int, *, strategy: QueryStrategy, oracle: Oracle
     ) -> np.ndarray:
         return context.rng.permutation(context.unlabeled)[:n]
+
+    def describe(self, strategy: QueryStrategy) -> str:
+        return "at random, the same ones for every strategy"

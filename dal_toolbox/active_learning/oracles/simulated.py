@@ -36,8 +36,8 @@ class SimulatedOracle:
         labels = np.asarray(self.targets[indices], dtype=np.int64)
         if (labels < 0).any():
             raise NoTarget(
-                f"item {indices[labels < 0][0]} has no target (-1): a simulation needs a pool "
-                f"whose targets are known; leave unlabeled items out of it"
+                f"item {indices[labels < 0][0]} has no known class: a simulation needs them all; let a "
+                f"person answer (oracle 'file'), or leave unlabeled items out of the pool"
             )
         self.num_labels += len(labels)
         return labels

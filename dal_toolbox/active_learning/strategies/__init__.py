@@ -1,5 +1,10 @@
 """Query strategies."""
 
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, ScoreStrategy
+from dal_toolbox.active_learning.strategies.base import (
+    STRATEGIES,
+    QueryStrategy,
+    ScoreStrategy,
+    check_needs,
+)
 
-__all__ = ["STRATEGIES", "QueryStrategy", "ScoreStrategy"]
+__all__ = ["STRATEGIES", "QueryStrategy", "ScoreStrategy", "check_needs"]

@@ -37,7 +37,12 @@ class Clusters:
 
 
 def cluster_pick(
-    context: QueryContext, candidates: np.ndarray, n: int, *, weights: np.ndarray | None = None
+    context: QueryContext,
+    candidates: np.ndarray,
+    n: int,
+    *,
+    weights: np.ndarray | None = None,
+    redo: int = 1,
 ) -> np.ndarray:
     """Of each of n clusters of the candidates the one nearest to the centroid.
 
@@ -49,6 +54,7 @@ def cluster_pick(
         candidates: Distinct dataset indices. Shape: (m,).
         n: Number of picks.
         weights: How much each candidate counts in k-means; all the same by default. Shape: (m,).
+        redo: Number of starts of k-means; the clusters with the smallest inertia are kept.
 
     Returns:
         min(n, m) distinct candidates in order of choice: all, as they are given, if n ≥ m. Ties
@@ -56,7 +62,7 @@ def cluster_pick(
     """
     if n == 0 or n >= len(candidates):
         return candidates[:n].copy()
-    clusters = cluster(context, candidates, n, weights=weights)
+    clusters = cluster(context, candidates, n, weights=weights, redo=redo)
     return candidates[take_turns(clusters.assignments, clusters.sizes, clusters.distances, n)]
 
 
@@ -87,7 +93,12 @@ def fill_at_random(context: QueryContext, picks: np.ndarray, n: int) -> np.ndarr
 
 
 def cluster(
-    context: QueryContext, candidates: np.ndarray, k: int, *, weights: np.ndarray | None = None
+    context: QueryContext,
+    candidates: np.ndarray,
+    k: int,
+    *,
+    weights: np.ndarray | None = None,
+    redo: int = 1,
 ) -> Clusters:
     """Clusters candidates (m,) into at most k ≤ m groups; see ``cluster_pick``."""
     some, limit = np.arange(len(candidates)), max(TRAIN_ITEMS, TRAIN_ITEMS_PER_CLUSTER * k)
@@ -96,7 +107,7 @@ def cluster(
         some = np.sort(context.rng.choice(len(candidates), limit, replace=False))
     train, chunk_bytes = unit_rows(context, candidates[some]), context.chunk_bytes
     mass = None if weights is None else torch.from_numpy(weights[some])
-    found = kmeans(train, k, rng=context.rng, weights=mass, chunk_bytes=chunk_bytes)
+    found = kmeans(train, k, rng=context.rng, weights=mass, redo=redo, chunk_bytes=chunk_bytes)
     if len(some) == len(candidates):
         assignments, squared = found.assignments, found.squared_distances
     else:

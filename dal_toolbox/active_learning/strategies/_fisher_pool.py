@@ -55,7 +55,7 @@ def forward_backward(
     Returns:
         Positions in the order in which they were added. Shape: (n,).
     """
-    count = min(len(factors), max(n, int(oversample * n)))
+    count = max(n, int(min(len(factors), oversample * n)))
     picks = forward(factors, start, fisher, count, chunk_bytes)
     if count == n:
         return np.array(picks, dtype=np.int64)

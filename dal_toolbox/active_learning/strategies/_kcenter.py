@@ -3,11 +3,8 @@
 import torch
 from torch import Tensor
 
-from dal_toolbox.active_learning.strategies._kcenter_points import (
-    Points,
-    check_finite,
-    squared_distances,
-)
+from dal_toolbox.active_learning.strategies._kcenter_points import Points
+from dal_toolbox.active_learning.strategies._pool import check_finite
 from dal_toolbox.neighbors._sides import plain_float32
 
 ACTIVE = 256  # items among which picks are made between two looks at the pool
@@ -38,7 +35,7 @@ def kcenter_greedy(
         Indices in order of choice; ties go to the lowest index. Shape: (n,).
 
     Raises:
-        ValueError: Features of candidates are not finite.
+        NotFinite: Features of candidates are not finite, or their squares are not.
     """
     if n == 0:
         return candidates[:0]
@@ -74,8 +71,7 @@ class Bounds:
     def pick(self, n: int) -> None:
         """As many picks as the items with the largest distances can settle: 1 to n."""
         active, bound, first = self._farthest()
-        rows = check_finite(self.points.rows(active, torch.float64))
-        squares = rows.square().sum(dim=1)
+        rows = check_finite(self.points.features[self.points.candidates[active]].double())
         current = self.values[active]
         picks: list[int] = []
         while len(picks) < n:
@@ -84,7 +80,7 @@ class Bounds:
             if not beyond:
                 break
             picks.append(best)
-            new = squared_distances(rows, squares, rows[[best]], squares[[best]]).squeeze(1)
+            new = (rows - rows[best]).square_().sum(dim=1).float()
             current = torch.minimum(current, new)
             current[best] = -1  # never again
         self.centers = torch.cat([self.centers, self.points.candidates[active[picks]]])

@@ -7,12 +7,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from dal_toolbox.active_learning.strategies._pool import check_finite
 from dal_toolbox.neighbors._sides import UNDERFLOW
 
 CENTERS = 1024  # that are met at once
 CPU_CHUNK_BYTES = 2**22  # stays in the cache
 SAMPLE = 2**14  # candidates that the origin is the mean of
-DUPLICATE = 1e-12  # squared distance over squared norms: below is rounding error
+UNSURE = 1e-9  # relative error of a squared distance that leaves a float32 in doubt
 
 
 @dataclass
@@ -61,23 +62,56 @@ class Points:
             for part in self._chunks(positions, len(block)):
                 x = self.rows(part, dtype)
                 if dtype == torch.float64:
-                    new = squared_distances(x, x.square().sum(dim=1), block, squares).amin(dim=1)
+                    new = self._nearest(part, indices, x, block, squares)
                 else:
                     new = upper_bounds(x, block, squares)
                 distances[part] = torch.minimum(distances[part], new)
 
+    def _nearest(
+        self, positions: Tensor, centers: Tensor, x: Tensor, block: Tensor, squares: Tensor
+    ) -> Tensor:
+        """Squared distances from the nearest of some centers, float64 rounded to float32. Shape: (m,).
+
+        Where rounding errors of ‖a‖² + ‖b‖² − 2ab could be seen in the result, centers that may be
+        the nearest are measured again by differences: duplicates are at distance 0, and nothing else is.
+
+        Args:
+            positions: Shape: (m,).
+            centers: Their indices. Shape: (c,).
+            x: Centered rows at the positions. Shape: (m, d).
+            block: Centered rows of the centers. Shape: (c, d).
+            squares: Their squared norms. Shape: (c,).
+        """
+        norms = check_finite(x.square().sum(dim=1)[:, None] + squares)  # (m, c)
+        found = norms - 2 * x @ block.T
+        error = (x.shape[1] + 16) * torch.finfo(torch.float64).eps * norms
+        nearest, which = found.min(dim=1)
+        own = error.gather(1, which[:, None]).squeeze(1)
+        unsure = (own > UNSURE * nearest).nonzero().squeeze(1)
+        if not len(unsure):
+            return nearest.float()
+        close = found[unsure] - error[unsure] <= (nearest + own)[unsure, None]
+        rows, columns = close.nonzero().unbind(1)
+        nearest[unsure] = torch.inf
+        size = max(1, self.chunk_bytes // (32 * x.shape[1]))
+        for row, column in zip(unsure[rows].split(size), columns.split(size), strict=True):
+            difference = self.features[self.candidates[positions[row]]].double()
+            difference -= self.features[centers[column]].double()
+            nearest.scatter_reduce_(0, row, difference.square_().sum(dim=1), "amin")
+        return nearest.float()
+
     def nearest_to_mean(self) -> Tensor:
         """Position of the candidate nearest to the mean, the first among equals. Shape: (1,)."""
         everything = torch.arange(len(self.candidates), device=self.features.device)
-        bounds = self._from_mean(everything, torch.float32)
+        bounds = self._from(everything, self.mean, torch.float32)
         limit = bounds.min() * (1 + 2 * _slack(self.features.shape[1])) + UNDERFLOW
         near = (~(bounds > limit)).nonzero().squeeze(1)  # NaN is near
-        return near[self._from_mean(near, torch.float64).argmin()].unsqueeze(0)
+        return near[self._from(near, self.mean, torch.float64).argmin()].unsqueeze(0)
 
-    def _from_mean(self, positions: Tensor, dtype: torch.dtype) -> Tensor:
-        """Squared distances from the mean. Shape: (len(positions),)."""
+    def _from(self, positions: Tensor, point: Tensor, dtype: torch.dtype) -> Tensor:
+        """Squared distances from a point, by differences. Shape: (len(positions),)."""
         rows = (
-            _less(self.features[self.candidates[part]], self.mean, dtype)
+            _less(self.features[self.candidates[part]], point, dtype)
             for part in self._chunks(positions)
         )
         return torch.cat([part.square().sum(dim=1).float() for part in rows])
@@ -92,18 +126,8 @@ class Points:
         yield from positions.split(max(1, room // (16 * (self.features.shape[1] + width))))
 
 
-def squared_distances(a: Tensor, aa: Tensor, b: Tensor, bb: Tensor) -> Tensor:
-    """‖a‖² + ‖b‖² − 2ab in float64, rounded to float32. Shape: (len(a), len(b)).
-
-    Neither the order of a sum nor the size of a chunk decides between items at equal distance.
-    """
-    norms = aa[:, None] + bb
-    squared = norms - 2 * a @ b.T
-    return squared.masked_fill_(squared < DUPLICATE * norms, 0.0).float()
-
-
 def upper_bounds(a: Tensor, b: Tensor, bb: Tensor) -> Tensor:
-    """At least the least ``squared_distances`` of each row of a, from float32. Shape: (len(a),).
+    """At least the squared distance from each row of a to the nearest row of b, from float32. Shape: (len(a),).
 
     With ε of float32, a product of d numbers errs by at most d/2 · ε · ‖a‖‖b‖, so that 2ab errs
     by d/2 · ε · (‖a‖² + ‖b‖²); a norm by d/2 · ε of itself; the rounded rows and the last sums
@@ -113,17 +137,6 @@ def upper_bounds(a: Tensor, b: Tensor, bb: Tensor) -> Tensor:
     aa = torch.linalg.vector_norm(a, dim=1).square()
     bounds = torch.addmm(larger * bb + UNDERFLOW, a, b.T, alpha=-2).amin(dim=1) + larger * aa
     return bounds.nan_to_num_(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)  # after overflows
-
-
-def check_finite(values: Tensor) -> Tensor:
-    """The values.
-
-    Raises:
-        ValueError: One is not finite.
-    """
-    if not torch.isfinite(values).all():
-        raise ValueError("the features of the pool hold NaN or infinity")
-    return values
 
 
 def _less(rows: Tensor, origin: Tensor, dtype: torch.dtype) -> Tensor:

@@ -5,9 +5,11 @@ import torch
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.neighbors import unit_norm
+from dal_toolbox.arguments import at_least, between, positive
+from dal_toolbox.neighbors import NotFinite, unit_norm
 from dal_toolbox.progress import log
 
+MAX_COUNT = 10**6  # of steps: more never end
 BLOCK = 2**11  # rows that are normalized at a time
 
 
@@ -36,10 +38,33 @@ def unit_rows(context: QueryContext, indices: np.ndarray) -> Tensor:
     return unit
 
 
+def check_finite(values: Tensor) -> Tensor:
+    """The values.
+
+    Raises:
+        NotFinite: One is not finite.
+    """
+    if not torch.isfinite(values).all():
+        raise NotFinite("the features of the pool hold NaN, infinity or numbers that are too large")
+    return values
+
+
 def check_limit(name: str, limit: int | None) -> None:
-    """Raises ValueError where a limit is not positive."""
-    if limit is not None and limit < 1:
-        raise ValueError(f"{name}={limit}; wanted 1 or more, or none for all items")
+    """Raises ValueError for a limit that is no integer of at least 1, nor None."""
+    if limit is not None:
+        at_least(1, **{name: limit})
+
+
+def check_count(**counts: int) -> None:
+    """Raises ValueError for numbers of steps that are no integers from 1 to a million."""
+    at_least(1, **counts)
+    between(1, MAX_COUNT, **counts)
+
+
+def share(**values: float) -> None:
+    """Raises ValueError for values that are not above 0 and at most 1."""
+    positive(**values)
+    between(0, 1, **values)
 
 
 def subset(

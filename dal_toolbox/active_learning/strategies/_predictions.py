@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dal_toolbox.active_learning.context import ROWS, NoClassifier, QueryContext, rows_at
 from dal_toolbox.classifiers import Classifier
+from dal_toolbox.neighbors import NotFinite
 from dal_toolbox.seeding import draw_seed, generator
 
 WHOLE = 2**31  # bytes of an (n, C) array up to which it is kept in float32, beyond in float16
@@ -48,12 +49,19 @@ def logits_from(context: QueryContext, first: int) -> Tensor:
 
     Raises:
         NoClassifier: Cold start.
+        NotFinite: A logit is NaN or infinite.
     """
     logits: Tensor | None = context.__dict__.get("logits")  # somebody has paid for it
-    if logits is not None:
-        return logits[first : first + ROWS]
     indices = context.unlabeled[first : first + ROWS]
-    return fitted(context).logits(rows_at(context.features, indices))
+    if logits is not None:
+        block = logits[first : first + ROWS]
+    else:
+        block = fitted(context).logits(rows_at(context.features, indices))
+    if not torch.isfinite(block.sum()):  # or the sum overflows
+        finite = torch.isfinite(block).all(dim=1).cpu().numpy()
+        if not finite.all():
+            raise NotFinite(f"the logits of item {indices[~finite][0]} hold NaN or infinity")
+    return block
 
 
 def reduce_logits(context: QueryContext, function: Callable[[Tensor], Tensor]) -> np.ndarray:

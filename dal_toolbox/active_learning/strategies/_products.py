@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import log2
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from dal_toolbox.neighbors import NotFinite
 
 CENTERS = 256  # that meet the pool in one product
 CHUNK_BYTES = 2**23  # of a chunk on a CPU: stays in the cache
 CANCELLATION = 2e-3  # D² over squared norm: below, float32 loses too many digits
 SLACK = 1.01  # exceeds the relative error of float32 above this line by far
 DUPLICATE = 1e-12  # D² over squared norms: below is rounding error of float64
+COMMON = 2.0**-40, 2.0**40  # norms of features that float32 products leave room for
 
 Factors = tuple[Tensor, Tensor, Tensor]  # two vectors (m, C) and (m, d) a point, its squared norm
 
@@ -29,11 +33,13 @@ class Products:
         rows: Of the features that belong to the points. Shape: (n,).
         chunk_bytes: Bound of the working memory.
 
+    Points closer than 1e-6 of their norms count as equal.
+
     Attributes:
         norms: ‖gᵢ‖ but for rounding errors of float32; the largest is 1. Shape: (n,).
 
     Raises:
-        ValueError: Features are not finite.
+        NotFinite: A point is not finite.
     """
 
     q: Tensor
@@ -43,12 +49,19 @@ class Products:
     chunk_bytes: int
 
     def __post_init__(self) -> None:
-        self.norms = torch.cat([self._norms(part) for part in self.chunks()]) * self.scales
+        self._unit = 1.0
+        parts = [(self._q_norms(part), self._h_norms(part)) for part in self.chunks()]
+        q_norms, h_norms = (torch.cat(norms) for norms in zip(*parts, strict=True))
+        self.norms = q_norms.double() * h_norms * self.scales
         largest = self.norms.max()
         if not torch.isfinite(largest):
-            raise ValueError("the features of the pool hold NaN or infinity")
+            raise NotFinite("features or predictions of the pool hold NaN or infinity")
         if largest > 0:  # in units of the largest: float32 holds the square as well
             self.norms, self.scales = self.norms / largest, self.scales / largest
+        longest = float(h_norms.max())
+        if longest > 0 and not COMMON[0] < longest < COMMON[1]:
+            self._unit = 2.0 ** -round(log2(longest))  # a power of 2 changes no digit
+            self.scales = self.scales / self._unit
 
     def __len__(self) -> int:
         return len(self.q)
@@ -58,8 +71,9 @@ class Products:
         """Multiplications of an inner product."""
         return self.q.shape[1] + self.features.shape[1]
 
-    def h(self, part: slice | Tensor) -> Tensor:
-        return self.features[self.rows[part]]
+    def h(self, part: slice | Tensor, dtype: torch.dtype) -> Tensor:
+        h = self.features[self.rows[part]]
+        return h.to(dtype) if self._unit == 1 else (h.double() * self._unit).to(dtype)
 
     def chunks(self, width: int = 0) -> Iterator[slice]:
         """Parts of the points, with room for ``width`` more numbers in each row."""
@@ -75,10 +89,10 @@ class Products:
             block = torch.tensor(centers[start : start + CENTERS], device=self.q.device)
             squares = self.norms[block].square().float()
             q = -2 * self.q[block].float() * self.scales[block].float()[:, None]  # (b, C)
-            h = self.h(block).float()  # (b, d)
+            h = self.h(block, torch.float32)  # (b, d)
             for part in self.chunks(len(block)):
                 found = self.q[part].float() @ q.T  # (m, b)
-                found *= self.h(part).float() @ h.T
+                found *= self.h(part, torch.float32) @ h.T
                 found *= self.scales[part].float()[:, None]
                 nearest = (found + squares).amin(dim=1).double() + self.norms[part].square()
                 nearest *= SLACK
@@ -90,7 +104,8 @@ class Products:
         return squared_distances(self.factors(part), self.factors(centers))
 
     def factors(self, part: slice | Tensor) -> Factors:
-        q, h = self.q[part].double() * self.scales[part][:, None], self.h(part).double()
+        q = self.q[part].double() * self.scales[part][:, None]
+        h = self.h(part, torch.float64)
         return q, h, q.square().sum(dim=1) * h.square().sum(dim=1)
 
     def _measure_again(self, nearest: Tensor, part: slice, centers: Tensor) -> None:
@@ -99,9 +114,11 @@ class Products:
         for some in close.split(max(1, len(nearest) // 4)):
             nearest[some] = self.squared_distances(some + part.start, centers).amin(dim=1)
 
-    def _norms(self, part: slice) -> Tensor:
-        q_norms = torch.linalg.vector_norm(self.q[part].float(), dim=1)
-        return q_norms.double() * self.h(part).double().norm(dim=1)
+    def _q_norms(self, part: slice) -> Tensor:
+        return torch.linalg.vector_norm(self.q[part].float(), dim=1)
+
+    def _h_norms(self, part: slice) -> Tensor:
+        return self.h(part, torch.float64).norm(dim=1)
 
 
 def squared_distances(a: Factors, b: Factors) -> Tensor:

@@ -6,8 +6,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._pool import rows_of, unit_rows
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies._pool import MAX_COUNT, rows_of, unit_rows
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
+from dal_toolbox.arguments import at_least, between, positive
 from dal_toolbox.neighbors import knn, nearest_center, squared_distances
 from dal_toolbox.progress import log, track
 
@@ -36,6 +42,8 @@ class ActiveFT(QueryStrategy):
         batch_size: Items seen by an iteration.
     """
 
+    needs = FEATURES
+
     def __init__(
         self,
         *,
@@ -44,12 +52,10 @@ class ActiveFT(QueryStrategy):
         learning_rate: float = 1e-3,
         batch_size: int = 16384,
     ) -> None:
-        if temperature <= 0 or num_iterations < 0 or learning_rate <= 0 or batch_size < 1:
-            raise ValueError(
-                f"temperature={temperature}, learning_rate={learning_rate} and "
-                f"batch_size={batch_size} must be positive, num_iterations={num_iterations} not "
-                "negative"
-            )
+        positive(temperature=temperature, learning_rate=learning_rate)
+        at_least(0, num_iterations=num_iterations)
+        between(0, MAX_COUNT, num_iterations=num_iterations)
+        at_least(1, batch_size=batch_size)
         self.temperature = temperature
         self.num_iterations = num_iterations
         self.learning_rate = learning_rate

@@ -9,8 +9,17 @@ from dal_toolbox.active_learning.strategies._cluster_pick import cluster_pick, f
 from dal_toolbox.active_learning.strategies._mixing import Head, head_of
 from dal_toolbox.active_learning.strategies._pool import rows_of
 from dal_toolbox.active_learning.strategies._predictions import fitted
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
+from dal_toolbox.arguments import between
 from dal_toolbox.progress import log
+
+SMALLEST = 1e-4  # step of ε
 
 
 @STRATEGIES.register("alfamix")
@@ -34,12 +43,14 @@ class AlfaMix(QueryStrategy):
     straight toward z*.
 
     Args:
-        epsilon: First ε and step of ε, times √d; at most 1.
+        epsilon: First ε and step of ε, times √d; 1e-4 to 1.
     """
 
+    needs = FEATURES | PREDICTIONS
+    starts_cold = True  # clusters all items
+
     def __init__(self, *, epsilon: float = 0.2) -> None:
-        if not 0 < epsilon <= 1:
-            raise ValueError(f"epsilon={epsilon}: it must be in (0, 1]")
+        between(SMALLEST, 1, epsilon=epsilon)
         self.epsilon = epsilon
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:

@@ -14,6 +14,8 @@ from dal_toolbox.active_learning.strategies._predictions import (
 )
 from dal_toolbox.active_learning.strategies._products import Products
 from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
     STRATEGIES,
     QueryStrategy,
     check_size,
@@ -36,6 +38,8 @@ class Badge(QueryStrategy):
     O(N C) take nearly all the time, O((C + d) B) a proposal, O(N (C + d) B) for all picks at worst;
     O(N C) memory. Predictions of more than 2 GiB in float32 are kept in float16.
     """
+
+    needs = FEATURES | PREDICTIONS
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)

@@ -1,6 +1,8 @@
 """Base classes and registry of query strategies."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -8,8 +10,13 @@ from torch import Tensor
 
 from dal_toolbox.active_learning.context import NoClassifier, QueryContext
 from dal_toolbox.active_learning.pool import check_unlabeled
+from dal_toolbox.classifiers import Classifier, with_posterior
 from dal_toolbox.progress import log
 from dal_toolbox.registry import Registry
+
+FEATURES = frozenset({"features"})
+PREDICTIONS = frozenset({"predictions"})
+POSTERIOR = frozenset({"posterior"})
 
 
 class QueryStrategy(ABC):
@@ -21,6 +28,18 @@ class QueryStrategy(ABC):
     says in its docstring and in the log what it does instead.
     ``dal_toolbox.active_learning.testing.check_strategy`` tests these rules.
     """
+
+    needs: frozenset[str] = FEATURES | PREDICTIONS
+    """What picks depend on: ``features`` of the pool, ``predictions`` of the classifier, draws from
+    its ``posterior``. A strategy made of others needs what they need."""
+
+    @property
+    def starts_cold(self) -> bool:
+        """Whether the strategy makes choices of its own without any label.
+
+        One that needs the classifier draws at random then; if it does better, it overrides this.
+        """
+        return not self.needs & (PREDICTIONS | POSTERIOR)
 
     @abstractmethod
     def query(self, context: QueryContext, n: int) -> np.ndarray:
@@ -59,6 +78,27 @@ STRATEGIES: Registry[QueryStrategy] = Registry(
     package="dal_toolbox.active_learning.strategies",
     entry_points="dal_toolbox.strategies",
 )
+
+
+def check_needs(strategy: QueryStrategy, classifier: Callable[..., Classifier]) -> None:
+    """Tells before any data is opened whether a classifier has what a strategy needs.
+
+    Args:
+        strategy: A strategy.
+        classifier: Class of the classifier, or a ``partial`` of it.
+
+    Raises:
+        ValueError: The strategy needs a posterior and the classifier has none; the message names
+            the classifiers that have one.
+    """
+    while isinstance(classifier, partial):
+        classifier = classifier.func
+    if strategy.needs >= POSTERIOR and not hasattr(classifier, "samples"):
+        name = getattr(classifier, "__name__", classifier)
+        raise ValueError(
+            f"{type(strategy).__name__} draws from the posterior of the classifier, and {name} has "
+            f"none; classifiers that have one: {', '.join(with_posterior())}"
+        )
 
 
 def random_query(context: QueryContext, n: int, *, instead_of: str | None = None) -> np.ndarray:

@@ -9,16 +9,18 @@ import torch
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._pool import check_limit, restricted
+from dal_toolbox.active_learning.strategies._pool import restricted
 from dal_toolbox.active_learning.strategies._predictions import block_of, blocks, posterior_rows
 from dal_toolbox.active_learning.strategies._screening import error, in_cache
 from dal_toolbox.active_learning.strategies.bald import BALD, entropy, rough_information
 from dal_toolbox.active_learning.strategies.base import (
+    POSTERIOR,
     STRATEGIES,
     QueryStrategy,
     check_size,
     random_query,
 )
+from dal_toolbox.arguments import at_least
 from dal_toolbox.progress import log
 from dal_toolbox.seeding import draw_seed
 
@@ -54,10 +56,12 @@ class BatchBALD(QueryStrategy):
         max_items: Unlabeled items to choose from; none: all.
     """
 
+    needs = POSTERIOR
+
     def __init__(self, *, max_configurations: int = 10_000, max_items: int | None = 50_000) -> None:
-        if max_configurations < 1:
-            raise ValueError(f"max_configurations={max_configurations}: at least one is needed")
-        check_limit("max_items", max_items)
+        at_least(1, max_configurations=max_configurations)
+        if max_items is not None:
+            at_least(1, max_items=max_items)
         self.max_configurations = max_configurations
         self.max_items = max_items
 

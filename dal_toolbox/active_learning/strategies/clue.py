@@ -7,10 +7,19 @@ from torch import Tensor
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._cluster_pick import cluster_pick
 from dal_toolbox.active_learning.strategies._predictions import reduce_logits
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
+from dal_toolbox.arguments import positive
 from dal_toolbox.progress import log
 
 ENTRIES = 2**17  # of a block of logits
+MAX_STARTS = 10  # of k-means, whose result depends on its start most in small pools …
+CHEAP = 2**30  # … where they take at most so many multiplications for a step of all of them
 
 
 @STRATEGIES.register("clue")
@@ -21,21 +30,28 @@ class CLUE(QueryStrategy):
     the largest total weight come first, ties go to the lowest index. Deviations: unit-norm
     features, and the nearest item is sought within a cluster, so that none is nearest twice. At
     cold start, and where all entropies are 0, all items weigh the same; the log says so.
-    O(N·n·d) for each step of k-means; above 2¹⁸ items a random subset trains the centroids.
+    The best of ten starts of k-means counts, of fewer where N·n·d is above 2³⁰ / 10, of one above
+    2³⁰ / 2. O(N·n·d) for each step of k-means; above 2¹⁸ items a random subset trains the centroids.
 
     Args:
         temperature: Divides the logits. Below 1 the weights stand out; the paper takes 0.1 where
             classes are many.
     """
 
+    needs = FEATURES | PREDICTIONS
+    starts_cold = True  # all items weigh the same
+
     def __init__(self, *, temperature: float = 1.0) -> None:
-        if temperature <= 0:
-            raise ValueError(f"temperature={temperature}: it must be positive")
+        positive(temperature=temperature)
         self.temperature = temperature
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)
-        return cluster_pick(context, context.unlabeled, n, weights=self._weights(context))
+        size = len(context.unlabeled) * n * context.features.shape[1]
+        starts = min(max(1, CHEAP // max(1, size)), MAX_STARTS)
+        return cluster_pick(
+            context, context.unlabeled, n, weights=self._weights(context), redo=starts
+        )
 
     def _weights(self, context: QueryContext) -> np.ndarray | None:
         if context.classifier is None:

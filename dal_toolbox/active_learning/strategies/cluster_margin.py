@@ -12,11 +12,14 @@ from dal_toolbox.active_learning.strategies._cluster_pick import cluster, take_t
 from dal_toolbox.active_learning.strategies._pool import rows_of
 from dal_toolbox.active_learning.strategies._predictions import reduce_logits
 from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
     STRATEGIES,
     QueryStrategy,
     check_size,
     random_query,
 )
+from dal_toolbox.arguments import at_least
 from dal_toolbox.progress import log, track
 
 
@@ -41,14 +44,13 @@ class ClusterMargin(QueryStrategy):
         max_exact: Number of items up to which one tree is grown over all.
     """
 
+    needs = FEATURES | PREDICTIONS
+
     def __init__(
         self, *, margin_factor: int = 10, cluster_size: int = 10, max_exact: int = 2048
     ) -> None:
-        if margin_factor < 1 or cluster_size < 1 or max_exact < 2:
-            raise ValueError(
-                f"margin_factor={margin_factor} and cluster_size={cluster_size} must be at least "
-                f"1, max_exact={max_exact} at least 2"
-            )
+        at_least(1, margin_factor=margin_factor, cluster_size=cluster_size)
+        at_least(2, max_exact=max_exact)
         self.margin_factor = margin_factor
         self.cluster_size = cluster_size
         self.max_exact = max_exact
@@ -137,5 +139,6 @@ def _turns_of_small_first(clusters: np.ndarray, n: int, rng: np.random.Generator
 
 
 def _margin(logits: Tensor) -> Tensor:
-    top = logits.double().softmax(dim=1).topk(2, dim=1).values
-    return top[:, 0] - top[:, 1]
+    """p₁ − p₂; 1 where there is only one class. Shapes: (b, C) -> (b,)."""
+    top = logits.double().softmax(dim=1).topk(min(2, logits.shape[1]), dim=1).values
+    return top[:, 0] - top[:, 1:].sum(dim=1)

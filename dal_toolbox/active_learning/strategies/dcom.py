@@ -14,6 +14,7 @@ from dal_toolbox.active_learning.strategies._pool import (
     candidate_subset,
     check_limit,
     rows_of,
+    share,
     unit_rows,
 )
 from dal_toolbox.active_learning.strategies._radii import (
@@ -21,11 +22,20 @@ from dal_toolbox.active_learning.strategies._radii import (
     covered_share,
     pure_radii,
 )
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 from dal_toolbox.active_learning.strategies.probcover import ProbCover, check_radius, find_radius
 from dal_toolbox.active_learning.strategies.uncertainty import MarginSampling
+from dal_toolbox.arguments import between, positive
 from dal_toolbox.progress import log
 
+FINEST = 4096  # radii up to the largest
+MAX_EXPONENT = 700  # whose exponential is a number
 ROUNDS = 3  # in which the radii and the coverage that sets their purity follow each other
 
 
@@ -61,6 +71,9 @@ class DCoM(QueryStrategy):
         max_items: Unlabeled items to cover and to choose from; none: all.
     """
 
+    needs = FEATURES | PREDICTIONS
+    starts_cold = True  # is ProbCover
+
     def __init__(
         self,
         *,
@@ -76,13 +89,15 @@ class DCoM(QueryStrategy):
     ) -> None:
         check_radius(delta, purity)
         check_limit("max_items", max_items)
-        if not 0 < resolution <= max_delta:
-            raise ValueError(f"resolution={resolution}; wanted more than 0, at most {max_delta}")
-        if not 0 < min_purity <= max_purity <= 1:
-            raise ValueError(
-                f"min_purity={min_purity} and max_purity={max_purity}; wanted more than 0, at "
-                "most 1, the first not the larger one"
-            )
+        share(min_purity=min_purity, max_purity=max_purity)
+        positive(max_delta=max_delta)
+        between(0, 2, max_delta=max_delta)  # no two unit vectors are farther apart
+        between(max_delta / FINEST, max_delta, resolution=resolution)
+        if min_purity > max_purity:
+            raise ValueError(f"min_purity={min_purity}: must be at most max_purity={max_purity}")
+        positive(steepness=steepness)
+        between(-10, 10, center=center)
+        between(0, MAX_EXPONENT / (1 + abs(center)), steepness=steepness)
         self.delta = delta
         self.purity = purity
         self.min_purity = min_purity

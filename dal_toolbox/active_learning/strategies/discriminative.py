@@ -6,8 +6,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._pool import rows_of
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies._pool import check_count, rows_of
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
+from dal_toolbox.arguments import at_least, positive
 from dal_toolbox.classifiers._lbfgs import minimize
 from dal_toolbox.neighbors import plain_float32
 from dal_toolbox.progress import log
@@ -35,14 +41,15 @@ class Discriminative(QueryStrategy):
         l2: Precision of the prior of the weights.
     """
 
+    needs = FEATURES
+    starts_cold = False  # its first picks are random
+
     def __init__(
         self, *, num_batches: int = 10, unlabeled_factor: int = 10, l2: float = 0.01
     ) -> None:
-        if num_batches < 1 or unlabeled_factor < 1 or l2 <= 0:
-            raise ValueError(
-                f"num_batches={num_batches} and unlabeled_factor={unlabeled_factor} must be at "
-                f"least 1, l2={l2} positive"
-            )
+        check_count(num_batches=num_batches)
+        at_least(1, unlabeled_factor=unlabeled_factor)
+        positive(l2=l2)
         self.num_batches = num_batches
         self.unlabeled_factor = unlabeled_factor
         self.l2 = l2

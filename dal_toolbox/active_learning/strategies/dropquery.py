@@ -8,9 +8,16 @@ from torch import Tensor
 
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._cluster_pick import cluster_pick, fill_at_random
-from dal_toolbox.active_learning.strategies._pool import rows_of
+from dal_toolbox.active_learning.strategies._pool import check_count, check_finite, rows_of
 from dal_toolbox.active_learning.strategies._predictions import fitted, logit_blocks
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
+from dal_toolbox.arguments import at_least, between
 from dal_toolbox.progress import log
 
 ROWS = 1024  # masked at a time: what fits into the cache
@@ -34,13 +41,15 @@ class DropQuery(QueryStrategy):
         candidates_per_pick: Candidates wanted for each item to pick.
     """
 
+    needs = FEATURES | PREDICTIONS
+    starts_cold = True  # clusters all items
+
     def __init__(
         self, *, num_masks: int = 3, dropout: float = 0.75, candidates_per_pick: int = 25
     ) -> None:
-        if num_masks < 1 or not 0 <= dropout < 1:
-            raise ValueError(
-                f"num_masks={num_masks} must be at least 1, dropout={dropout} in [0, 1)"
-            )
+        check_count(num_masks=num_masks)
+        between(0, 1 - 2**-16, dropout=dropout)
+        at_least(1, candidates_per_pick=candidates_per_pick)
         self.num_masks = num_masks
         self.dropout = dropout
         self.candidates_per_pick = candidates_per_pick
@@ -61,7 +70,8 @@ class DropQuery(QueryStrategy):
             for first in range(0, len(indices), ROWS):
                 part = slice(first, first + ROWS)
                 rows = context.features[rows_of(context, indices[part])].float()
-                masked = self._masked_predictions(context, rows / (1 - self.dropout))
+                rows = check_finite(rows / (1 - self.dropout))
+                masked = self._masked_predictions(context, rows)
                 changes.append((masked != predicted[part]).sum(axis=0))
         return np.concatenate(changes)
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._bases import build_bases
+from dal_toolbox.active_learning.strategies._bases import build_bases, needs_of
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 
 
@@ -30,6 +30,11 @@ class Ensemble(QueryStrategy):
         self.strategies = strategies
         self.options = options
         self._members = build_bases(strategies, options, "ensemble")
+        self.needs = needs_of(self._members.values())
+
+    @property
+    def starts_cold(self) -> bool:
+        return all(member.starts_cold for member in self._members.values())
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)

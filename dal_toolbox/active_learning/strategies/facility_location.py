@@ -8,7 +8,13 @@ from dal_toolbox.active_learning.strategies._cover_kernel import cosine
 from dal_toolbox.active_learning.strategies._cover_pool import cover_problem, cover_subsets
 from dal_toolbox.active_learning.strategies._greedy import greedy_cover
 from dal_toolbox.active_learning.strategies._pool import check_limit
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 from dal_toolbox.active_learning.strategies.uncertainty import EntropySampling
 from dal_toolbox.progress import log
 
@@ -32,6 +38,9 @@ class FacilityLocation(QueryStrategy):
         max_candidates: Items that may be chosen; beyond, so many at random; none: all.
     """
 
+    needs = FEATURES
+    starts_cold = True  # nothing is filtered
+
     def __init__(
         self,
         *,
@@ -42,6 +51,8 @@ class FacilityLocation(QueryStrategy):
         check_limit("filter_factor", filter_factor)
         check_limit("max_targets", max_targets)
         check_limit("max_candidates", max_candidates)
+        if filter_factor is not None:
+            self.needs = FEATURES | PREDICTIONS
         self.filter_factor = filter_factor
         self.max_targets = max_targets
         self.max_candidates = max_candidates

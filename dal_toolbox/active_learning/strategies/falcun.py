@@ -7,11 +7,13 @@ from dal_toolbox.active_learning.context import NoClassifier, QueryContext
 from dal_toolbox.active_learning.strategies._d2_sampling import Proposals
 from dal_toolbox.active_learning.strategies._l1_distances import Distances
 from dal_toolbox.active_learning.strategies.base import (
+    PREDICTIONS,
     STRATEGIES,
     QueryStrategy,
     check_size,
     random_query,
 )
+from dal_toolbox.arguments import non_negative
 
 PATIENCE = 16  # refused proposals until all items are measured, and more where that is costly
 DRIFT = 0.02  # share of its range by which a scale may move while a queue of proposals is valid
@@ -32,9 +34,10 @@ class Falcun(QueryStrategy):
         gamma: Exponent γ: 0 is uniform, large values take the largest weights.
     """
 
+    needs = PREDICTIONS
+
     def __init__(self, *, gamma: float = 10.0) -> None:
-        if not 0 <= gamma < np.inf:
-            raise ValueError(f"gamma={gamma}: it must be 0 or more, finite")
+        non_negative(gamma=gamma)
         self.gamma = gamma
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:

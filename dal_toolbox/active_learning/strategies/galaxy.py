@@ -11,6 +11,7 @@ from dal_toolbox.active_learning.context import ROWS, QueryContext
 from dal_toolbox.active_learning.strategies._pool import rows_of
 from dal_toolbox.active_learning.strategies._predictions import fitted, logit_blocks
 from dal_toolbox.active_learning.strategies.base import (
+    PREDICTIONS,
     STRATEGIES,
     QueryStrategy,
     check_size,
@@ -35,6 +36,8 @@ class GALAXY(QueryStrategy):
     seen; the log says so. A pick sorts one word an item, O(N log N); memory is that of the logits, N·C·4
     bytes (5.1 GB for ImageNet).
     """
+
+    needs = PREDICTIONS
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)

@@ -7,15 +7,17 @@ from torch import Tensor
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._d2_sampling import d2_sample
 from dal_toolbox.active_learning.strategies._flips import Items
-from dal_toolbox.active_learning.strategies._pool import restricted, unit_rows
+from dal_toolbox.active_learning.strategies._pool import check_count, restricted, unit_rows
 from dal_toolbox.active_learning.strategies._products import Products
 from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
     STRATEGIES,
     QueryStrategy,
     check_size,
     random_query,
 )
-from dal_toolbox.errors import UserError
+from dal_toolbox.arguments import at_least
 
 SIGMAS = 10.0 ** np.linspace(-5, 0, 51)  # of the perturbations, as in the paper
 REACH = 20.0  # σ: changes of two logits differ by N(0, (2σ)²)
@@ -49,6 +51,8 @@ class LDM(QueryStrategy):
         max_items: Candidates, drawn at random if there are more.
     """
 
+    needs = FEATURES | PREDICTIONS
+
     def __init__(
         self,
         *,
@@ -57,11 +61,8 @@ class LDM(QueryStrategy):
         num_reference: int = 5_000,
         max_items: int = 25_000,
     ) -> None:
-        if min(patience, max_draws, num_reference, max_items) < 1:
-            raise UserError(
-                f"patience={patience}, max_draws={max_draws}, num_reference={num_reference}, "
-                f"max_items={max_items} of ldm: all must be at least 1"
-            )
+        check_count(patience=patience, max_draws=max_draws)
+        at_least(1, num_reference=num_reference, max_items=max_items)
         self.patience = patience
         self.max_draws = max_draws
         self.num_reference = num_reference

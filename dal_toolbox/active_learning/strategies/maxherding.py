@@ -8,7 +8,13 @@ from dal_toolbox.active_learning.strategies._cover_kernel import gaussian
 from dal_toolbox.active_learning.strategies._cover_pool import cover_problem, cover_subsets
 from dal_toolbox.active_learning.strategies._greedy import greedy_cover
 from dal_toolbox.active_learning.strategies._pool import check_limit
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
+from dal_toolbox.arguments import positive
 
 
 @STRATEGIES.register("maxherding")
@@ -28,6 +34,8 @@ class MaxHerding(QueryStrategy):
         max_candidates: Items that may be chosen; none: all.
     """
 
+    needs = FEATURES
+
     def __init__(
         self,
         *,
@@ -35,8 +43,7 @@ class MaxHerding(QueryStrategy):
         max_targets: int | None = 50_000,
         max_candidates: int | None = 50_000,
     ) -> None:
-        if sigma <= 0:
-            raise ValueError(f"sigma={sigma}; wanted more than 0")
+        positive(sigma=sigma)
         check_limit("max_targets", max_targets)
         check_limit("max_candidates", max_candidates)
         self.sigma = sigma

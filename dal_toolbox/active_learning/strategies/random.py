@@ -10,5 +10,7 @@ from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrateg
 class RandomSampling(QueryStrategy):
     """Draws items uniformly without replacement."""
 
+    needs = frozenset()
+
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         return random_query(context, n)

@@ -4,7 +4,12 @@ import numpy as np
 
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._cluster_pick import cluster, take_turns
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
 
 
 @STRATEGIES.register("random_cluster")
@@ -16,6 +21,8 @@ class RandomCluster(QueryStrategy):
     Needs no classifier. O(N·n·d) for each step of k-means; above 2¹⁸ items a random subset trains
     the centroids.
     """
+
+    needs = FEATURES
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)

@@ -1,13 +1,27 @@
 """REFINE (Huseljic et al., 2025, https://arxiv.org/abs/2511.22344)."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._bases import build_base, build_bases, query_part
+from dal_toolbox.active_learning.strategies._bases import (
+    build_base,
+    build_bases,
+    check_options,
+    needs_of,
+    query_part,
+)
+from dal_toolbox.active_learning.strategies._pool import check_count
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.arguments import at_least, between, positive
 from dal_toolbox.progress import log
+
+PUBLISHED = (
+    "random", "margin", "badge", "bait", "typiclust", "alfamix", "dropquery", "maxherding",
+    "uncertainty_herding",
+)  # fmt: skip
 
 
 @STRATEGIES.register("refine")
@@ -18,6 +32,9 @@ class Refine(QueryStrategy):
     present candidates; the union of all batches makes the candidates of the next level. After the last
     level ``final`` chooses. As the authors have it: 5 levels, about 100 batches a level, subsets of
     5,000 items in the first level and of 40 % of the candidates later, at most 10,000 candidates.
+
+    Of the authors' nine strategies, ``bait`` and ``uncertainty_herding`` are left out by default, as
+    they take longest; this is logged. Name them in ``strategies`` for the published ensemble.
 
     Every strategy sees the labeled items and its subset alone, as if that were the pool.
     A level that would leave fewer than n items is the last one. Works at cold start where the members
@@ -48,20 +65,40 @@ class Refine(QueryStrategy):
         max_candidates: int = 10_000,
         options: dict[str, dict[str, Any]] | None = None,
     ) -> None:  # fmt: skip
+        at_least(
+            1,
+            num_levels=num_levels,
+            num_batches=num_batches,
+            first_subset=first_subset,
+            max_candidates=max_candidates,
+        )
+        positive(alpha=alpha)
+        between(0, 1, alpha=alpha)
+        _check_types(strategies, final, options)
         self.strategies = strategies
         self.final = final
         self.options = options
-        of_members = dict(options or {})
-        self._final = build_base(final, of_members.pop(final, None), "refine")
+        of_members = dict(check_options(options, "options") or {})
+        own = of_members.pop(final, None) if isinstance(final, str) else None
+        self._final = build_base(final, own, "refine", key="final", options_key="options")
         self._members = build_bases(strategies, of_members, "refine")
+        self.needs = needs_of([*self._members.values(), self._final])
+        check_count(num_levels=num_levels, num_batches=num_batches)
         self.num_levels = num_levels
         self.num_batches = num_batches
         self.first_subset = first_subset
         self.alpha = alpha
         self.max_candidates = max_candidates
 
+    @property
+    def starts_cold(self) -> bool:
+        return all(member.starts_cold for member in [*self._members.values(), self._final])
+
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)
+        missing = [name for name in PUBLISHED if name not in self._members]
+        if missing:
+            log.info("refine: without %s of the authors' nine strategies", ", ".join(missing))
         candidates = context.unlabeled
         for level in range(self.num_levels if n else 0):
             size = self.first_subset if level == 0 else round(self.alpha * len(candidates))
@@ -84,3 +121,13 @@ class Refine(QueryStrategy):
                 subset = context.rng.choice(candidates, size, replace=False)
                 batches.append(query_part(member, context, subset, n))
         return batches
+
+
+def _check_types(strategies: Any, final: Any, options: Any) -> None:
+    """Raises ValueError for what cannot be names of strategies and their options."""
+    if isinstance(strategies, str) or not isinstance(strategies, Sequence):
+        raise ValueError(f"strategies={strategies!r}: must be a list of names of strategies")
+    if not isinstance(final, str):
+        raise ValueError(f"final={final!r}: must be the name of a strategy")
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(f"options={options!r}: must map names of strategies to hyperparameters")

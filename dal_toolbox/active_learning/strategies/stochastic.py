@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from dal_toolbox.active_learning.context import NoClassifier, QueryContext
+from dal_toolbox.active_learning.strategies._bases import build_base
 from dal_toolbox.active_learning.strategies.base import (
     STRATEGIES,
     QueryStrategy,
@@ -13,6 +14,7 @@ from dal_toolbox.active_learning.strategies.base import (
     checked_scores,
     random_query,
 )
+from dal_toolbox.arguments import non_negative, one_of
 from dal_toolbox.errors import UserError
 
 MODES = ("power", "softmax", "softrank")
@@ -36,7 +38,7 @@ class StochasticAcquisition(QueryStrategy):
         base_options: Hyperparameters of the base.
 
     Raises:
-        UserError: The base gives no scores, the mode is unknown or β is negative.
+        ValueError: The base gives no scores, the mode is unknown or β is negative.
     """
 
     def __init__(
@@ -47,15 +49,14 @@ class StochasticAcquisition(QueryStrategy):
         beta: float = 1.0,
         base_options: dict[str, Any] | None = None,
     ) -> None:
-        if mode not in MODES:
-            raise UserError(f"mode='{mode}' of stochastic acquisition; known: {', '.join(MODES)}")
-        if not 0 <= beta < np.inf:
-            raise UserError(f"beta={beta} of stochastic acquisition; it must be 0 or more, finite")
+        one_of(MODES, mode=mode)
+        non_negative(beta=beta)
         self.base = base
         self.mode = mode
         self.beta = beta
         self.base_options = base_options
-        self._strategy = _score_strategy(base, base_options or {})
+        self._strategy = _score_strategy(base, base_options)
+        self.needs = self._strategy.needs
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)
@@ -88,18 +89,12 @@ class StochasticAcquisition(QueryStrategy):
             return np.log(np.maximum(scores - lowest, 0))
 
 
-def _score_strategy(name: str, options: dict[str, Any]) -> ScoreStrategy:
-    factory = STRATEGIES[name]
-    if not (isinstance(factory, type) and issubclass(factory, ScoreStrategy)):
+def _score_strategy(name: str, options: dict[str, Any] | None) -> ScoreStrategy:
+    strategy = build_base(name, options, "stochastic")
+    if not isinstance(strategy, ScoreStrategy):
         known = [key for key in STRATEGIES if _scores(key)]
-        raise UserError(
-            f"base='{name}' of stochastic acquisition gives no scores; those that do: "
-            f"{', '.join(known)}"
-        )
-    try:
-        return factory(**options)
-    except TypeError as error:
-        raise UserError(f"base_options={options} of strategy '{name}': {error}") from error
+        raise ValueError(f"base={name!r}: gives no scores; those that do: {', '.join(known)}")
+    return strategy
 
 
 def _scores(name: str) -> bool:

@@ -6,8 +6,9 @@ import numpy as np
 
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._bases import build_base, query_part
+from dal_toolbox.active_learning.strategies._pool import share
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
-from dal_toolbox.errors import UserError
+from dal_toolbox.arguments import at_least
 from dal_toolbox.progress import log
 
 
@@ -27,7 +28,7 @@ class Subsample(QueryStrategy):
         base_options: Hyperparameters of the base.
 
     Raises:
-        UserError: ``size`` or ``fraction`` is out of range.
+        ValueError: ``size`` or ``fraction`` is out of range.
     """
 
     def __init__(
@@ -38,15 +39,18 @@ class Subsample(QueryStrategy):
         fraction: float = 0.1,
         base_options: dict[str, Any] | None = None,
     ) -> None:
-        if size < 0 or not 0 < fraction <= 1:
-            raise UserError(
-                f"subsample: size={size}, fraction={fraction}; wanted a number of items, or a share in (0, 1]"
-            )
+        at_least(0, size=size)
+        share(fraction=fraction)
         self.base = base
         self.size = size
         self.fraction = fraction
         self.base_options = base_options
         self._base = build_base(base, base_options, "subsample")
+        self.needs = self._base.needs
+
+    @property
+    def starts_cold(self) -> bool:
+        return self._base.starts_cold
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)

@@ -6,9 +6,14 @@ import numpy as np
 import torch
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._bases import build_base
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
-from dal_toolbox.errors import UserError
+from dal_toolbox.active_learning.strategies._bases import build_base, needs_of
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
+from dal_toolbox.arguments import non_negative, one_of
 from dal_toolbox.neighbors import knn
 from dal_toolbox.progress import log
 
@@ -46,10 +51,8 @@ class Switch(QueryStrategy):
         first_options: dict[str, Any] | None = None,
         then_options: dict[str, Any] | None = None,
     ) -> None:
-        if by not in ("cycle", "labels", "labels_per_class", "coverage"):
-            raise UserError(
-                f"switch: by={by!r}; choose cycle, labels, labels_per_class or coverage"
-            )
+        one_of(("cycle", "labels", "labels_per_class", "coverage"), by=by)
+        non_negative(threshold=threshold, radius=radius)
         self.first = first
         self.then = then
         self.by = by
@@ -57,8 +60,19 @@ class Switch(QueryStrategy):
         self.radius = radius
         self.first_options = first_options
         self.then_options = then_options
-        self._first = build_base(first, first_options, "switch")
-        self._then = build_base(then, then_options, "switch")
+        self._first = build_base(
+            first, first_options, "switch", key="first", options_key="first_options"
+        )
+        self._then = build_base(
+            then, then_options, "switch", key="then", options_key="then_options"
+        )
+        self.needs = needs_of([self._first, self._then])
+        if by == "coverage":
+            self.needs |= FEATURES
+
+    @property
+    def starts_cold(self) -> bool:
+        return (self._then if self.threshold <= 0 else self._first).starts_cold
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from dal_toolbox.active_learning.context import QueryContext
-from dal_toolbox.active_learning.strategies._bases import build_bases
+from dal_toolbox.active_learning.strategies._bases import build_bases, needs_of
+from dal_toolbox.active_learning.strategies._pool import share
 from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
 from dal_toolbox.active_learning.strategies.ensemble import take_turns
+from dal_toolbox.arguments import at_least
 from dal_toolbox.seeding import generator
 
 
@@ -40,11 +42,18 @@ class Tailor(QueryStrategy):
         seed: int = 0,
         options: dict[str, dict[str, Any]] | None = None,
     ) -> None:
+        share(decay=decay)
+        at_least(0, seed=seed)
         self.strategies = strategies
         self.options = options
         self._members = build_bases(strategies, options, "tailor")
+        self.needs = needs_of(self._members.values())
         self.decay = decay
         self.seed = seed
+
+    @property
+    def starts_cold(self) -> bool:
+        return all(member.starts_cold for member in self._members.values())
 
     def query(self, context: QueryContext, n: int) -> np.ndarray:
         check_size(context, n)

@@ -11,7 +11,13 @@ from dal_toolbox.active_learning.strategies._cluster_pick import (
     TRAIN_ITEMS,
     TRAIN_ITEMS_PER_CLUSTER,
 )
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
+from dal_toolbox.arguments import at_least
 from dal_toolbox.neighbors import kmeans, knn, plain_float32
 from dal_toolbox.progress import log
 
@@ -36,9 +42,13 @@ class TypiClust(QueryStrategy):
         num_neighbors: Neighbors that define how typical an item is; at most half of its cluster.
     """
 
+    needs = FEATURES
+
     def __init__(
         self, *, max_clusters: int = 500, min_cluster_size: int = 5, num_neighbors: int = 20
     ) -> None:
+        at_least(1, max_clusters=max_clusters, num_neighbors=num_neighbors)
+        at_least(0, min_cluster_size=min_cluster_size)
         self.max_clusters = max_clusters
         self.min_cluster_size = min_cluster_size
         self.num_neighbors = num_neighbors

@@ -13,11 +13,13 @@ from torch import Tensor
 from dal_toolbox.active_learning.context import QueryContext
 from dal_toolbox.active_learning.strategies._predictions import logit_blocks
 from dal_toolbox.active_learning.strategies._screening import ScreenedPredictions
-from dal_toolbox.active_learning.strategies.base import STRATEGIES
+from dal_toolbox.active_learning.strategies.base import PREDICTIONS, STRATEGIES
 
 
 class UncertaintySampling(ScreenedPredictions):
     """Scores of the logits."""
+
+    needs = PREDICTIONS
 
     def blocks(self, context: QueryContext) -> Iterator[Tensor]:
         return (logits for _, logits in logit_blocks(context))

@@ -14,7 +14,14 @@ from dal_toolbox.active_learning.strategies._cover_pool import (
 from dal_toolbox.active_learning.strategies._greedy import greedy_cover
 from dal_toolbox.active_learning.strategies._pool import check_limit, unit_rows
 from dal_toolbox.active_learning.strategies._temperature import temperature
-from dal_toolbox.active_learning.strategies.base import STRATEGIES, QueryStrategy, check_size
+from dal_toolbox.active_learning.strategies.base import (
+    FEATURES,
+    PREDICTIONS,
+    STRATEGIES,
+    QueryStrategy,
+    check_size,
+)
+from dal_toolbox.arguments import at_least, positive
 from dal_toolbox.neighbors import knn
 from dal_toolbox.progress import log
 
@@ -40,6 +47,9 @@ class UncertaintyHerding(QueryStrategy):
         max_candidates: Items that may be chosen; none: all.
     """
 
+    needs = FEATURES | PREDICTIONS
+    starts_cold = True  # covers all items alike
+
     def __init__(
         self,
         *,
@@ -48,10 +58,9 @@ class UncertaintyHerding(QueryStrategy):
         max_targets: int | None = 50_000,
         max_candidates: int | None = 50_000,
     ) -> None:
-        if sigma is not None and sigma <= 0:
-            raise ValueError(f"sigma={sigma}; wanted more than 0, or none")
-        if num_folds < 2:
-            raise ValueError(f"num_folds={num_folds}; wanted 2 or more")
+        if sigma is not None:
+            positive(sigma=sigma)
+        at_least(2, num_folds=num_folds)
         check_limit("max_targets", max_targets)
         check_limit("max_candidates", max_candidates)
         self.sigma = sigma

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,3 +82,24 @@ def test_cold_start_is_random_and_logged(caplog):
 @pytest.mark.parametrize("n", [0, 1, 50])
 def test_sizes(n):
     assert len(set(STRATEGIES.build("badge").query(context_of(), n))) == n
+
+
+@pytest.mark.parametrize("scale", [2.0**-130, 2.0**-60, 2.0**60, 2.0**120])
+def test_powers_of_two_do_not_matter(scale):
+    """Float32 cannot hold the square of these numbers; proposals have to end all the same."""
+    context = context_of()
+    expected = STRATEGIES.build("badge").query(context_of(), 12)
+    scaled = replace(
+        context, features=scale * context.features, classifier=Unscaled(context, scale)
+    )
+    assert STRATEGIES.build("badge").query(scaled, 12).tolist() == expected.tolist()
+
+
+class Unscaled:
+    """Predicts for scaled features what the classifier predicts for the others."""
+
+    def __init__(self, context, scale):
+        self.context, self.scale = context, scale
+
+    def logits(self, features):
+        return self.context.classifier.logits(features.double() / self.scale)

@@ -7,6 +7,8 @@ import torch
 
 from dal_toolbox.active_learning._situations import PosteriorClassifier, situations
 from dal_toolbox.active_learning.strategies import STRATEGIES, _fisher, _fisher_pool, bait
+from dal_toolbox.classifiers import CLASSIFIERS
+from dal_toolbox.classifiers.linear import LinearClassifier
 from dal_toolbox.errors import UserError
 
 
@@ -26,19 +28,25 @@ def factors(p, h, expectation, c):
     return np.array(result)
 
 
-def brute_force(context, n, expectation="binary", c=2, ridge=1.0, oversample=2.0):
+def brute_force(
+    context, n, expectation="binary", c=2, form="scale_free", ridge=None, oversample=2.0
+):
     """Every candidate's trace from its own inverse, in float64."""
-    classifier, x = context.classifier, context.features
+    classifier, x = context.classifier, context.features.double()
+    if form == "scale_free":
+        x = torch.nn.functional.normalize(x, dim=1)  # as the classifier does
     labeled, unlabeled = (torch.from_numpy(i) for i in (context.labeled, context.unlabeled))
 
     def of(rows):
-        p = classifier.probabilities(x[rows]).numpy()
-        return factors(p, x[rows].double().numpy(), expectation, c)
+        p = classifier.probabilities(context.features[rows]).numpy()
+        return factors(p, x[rows].numpy(), expectation, c)
 
     known, v = of(labeled), of(unlabeled)
     everything = np.concatenate([known, v])
     fisher = np.mean([f.T @ f for f in everything], axis=0)
     total = len(known) + n
+    ridge = (1.0 if form == "paper" else 0.05) if ridge is None else ridge
+    ridge *= np.trace(fisher) if form == "scale_free" else 1.0
     matrix = ridge * np.eye(v.shape[2])
     matrix += np.mean([f.T @ f for f in known], axis=0) * len(known) / total
     v = v * np.sqrt(n / total)
@@ -67,26 +75,26 @@ def brute_force(context, n, expectation="binary", c=2, ridge=1.0, oversample=2.0
     [
         {},
         {"ridge": 0.01},
+        {"form": "paper"},
+        {"form": "paper", "ridge": 0.01},
         {"oversample": 1.0},
         {"expectation": "top_c"},
+        {"form": "paper", "expectation": "top_c"},
         {"expectation": "top_c", "top_classes": 3, "ridge": 0.1},
     ],
 )
 def test_picks_equal_brute_force(situation, options):
-    expected = brute_force(
-        context_of(situation),
-        7,
-        expectation=options.get("expectation", "binary"),
-        c=min(options.get("top_classes", 2), context_of(situation).num_classes),
-        ridge=options.get("ridge", 1.0),
-        oversample=options.get("oversample", 2.0),
-    )
+    known = {name: value for name, value in options.items() if name != "top_classes"}
+    c = min(options.get("top_classes", 2), context_of(situation).num_classes)
+    expected = brute_force(context_of(situation), 7, c=c, **known)
     picks = STRATEGIES.build("bait", **options).query(context_of(situation), 7)
     assert picks.tolist() == expected
 
 
 @pytest.mark.parametrize("situation", ["ordinary", "duplicates", "half precision"])
-@pytest.mark.parametrize("options", [{}, {"ridge": 0.01}, {"expectation": "top_c"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"ridge": 0.01}, {"form": "paper", "ridge": 0.01}, {"expectation": "top_c"}]
+)
 def test_picks_of_a_working_set_equal_those_of_all(situation, options, monkeypatch):
     """Of 50 items 16 are looked at, and all others followed in float32."""
     strategy = STRATEGIES.build("bait", **options)
@@ -172,6 +180,11 @@ def test_duplicates_go_to_the_lowest_index():
     assert STRATEGIES.build("bait", oversample=1).query(context, 5).tolist() == [0, 1, 2, 5, 6]
 
 
+@pytest.mark.parametrize("option", ["oversample", "ridge"])
+def test_huge_numbers_are_numbers(option):
+    assert len(set(STRATEGIES.build("bait", **{option: 1e308}).query(context_of(), 7))) == 7
+
+
 def test_top_c_of_many_candidates_draws_some_and_says_so(caplog):
     strategy = STRATEGIES.build("bait", expectation="top_c", max_items=20)
     with caplog.at_level(logging.INFO, logger="dal_toolbox"):
@@ -186,9 +199,60 @@ def test_top_c_of_wide_matrices_is_refused(monkeypatch):
         STRATEGIES.build("bait", expectation="top_c").query(context_of(), 3)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e8, 1e18])
+@pytest.mark.parametrize("options", [{}, {"expectation": "top_c"}])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_scale_of_the_features_does_not_matter(scale, options, normalize):
+    """Where the classifier predicts the same: it ignores it, or its weights make up for it."""
+
+    class Scaled:
+        num_classes = 3
+
+        def __init__(self, factor):
+            head = LinearClassifier(3, normalize=normalize)
+            self.factor, self.head = (
+                1.0 if normalize else factor,
+                head.fit(x[rows], context_of().labels),
+            )
+
+        def logits(self, features):
+            return self.head.logits(features.double() / self.factor)
+
+    x, rows = context_of().features, context_of().labeled
+    plain = replace(context_of(), classifier=Scaled(1.0))
+    scaled = replace(context_of(), features=x * scale, classifier=Scaled(scale))
+    strategy = STRATEGIES.build("bait", **options)
+    assert strategy.query(scaled, 8).tolist() == strategy.query(plain, 8).tolist()
+
+
+@pytest.mark.parametrize("classifier", ["linear", "laplace", "ensemble"])
+def test_length_of_single_items_does_not_matter_where_the_classifier_ignores_it(classifier):
+    context = context_of()
+    head = CLASSIFIERS.build(classifier, num_classes=3)
+    head.fit(context.features[context.labeled], context.labels)
+    lengths = 2.0 ** torch.arange(60).remainder(7)[:, None]
+    picks = [
+        STRATEGIES.build("bait").query(replace(context, features=x, classifier=head), 8).tolist()
+        for x in (context.features, context.features * lengths)
+    ]
+    assert picks[0] == picks[1]
+
+
+def test_a_ridge_lost_in_rounding_errors_is_refused():
+    """Cholesky's LinAlgError was all that a user saw."""
+    context = context_of()
+    context.features.mul_(1e9)
+    with pytest.raises(UserError, match=r"ridge=1 of bait.*tr F = .*form='scale_free'"):
+        STRATEGIES.build("bait", form="paper").query(context, 5)
+    assert len(STRATEGIES.build("bait").query(context, 5)) == 5
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"form": "exact"}, "form='exact': choose one of scale_free, paper"),
+        ({"ridge": float("nan")}, "ridge=nan"),
+        ({"max_items": 0}, "max_items=0"),
         ({"expectation": "exact"}, "expectation='exact'.*binary, top_c"),
         ({"ridge": 0.0}, "ridge=0.0"),
         ({"oversample": 0.5}, "oversample=0.5"),
@@ -196,7 +260,7 @@ def test_top_c_of_wide_matrices_is_refused(monkeypatch):
     ],
 )
 def test_mistakes_are_named(options, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         STRATEGIES.build("bait", **options)
 
 

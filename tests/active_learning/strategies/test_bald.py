@@ -4,6 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from dal_toolbox.active_learning._situations import PosteriorClassifier, situations
 from dal_toolbox.active_learning.context import QueryContext
@@ -12,7 +13,7 @@ from dal_toolbox.active_learning.strategies import STRATEGIES
 from dal_toolbox.active_learning.strategies.bald import _largest_count
 from dal_toolbox.classifiers import CLASSIFIERS
 from dal_toolbox.errors import UserError
-from dal_toolbox.seeding import generator
+from dal_toolbox.seeding import draw_seed, generator
 
 
 def context_of(name="ordinary", **options):
@@ -86,6 +87,28 @@ def test_picks_equal_brute_force():
     table = random_table(60)
     expected = np.argsort([-bald(p.numpy()) for p in table])[:20]
     assert STRATEGIES.build("bald").query(context_with(table), 20).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("classifier", ["ensemble", "laplace", "mc_dropout"])
+def test_scores_of_a_posterior_are_those_of_its_draws_in_float64(classifier):
+    """From the logits of every draw alone, by another formula: the mean of KL(p_m ‖ p̄)."""
+    x, y = load_digits(return_X_y=True)
+    x, y = torch.from_numpy(x[:300] / 16).float(), torch.from_numpy(y[:300])
+    model = CLASSIFIERS.build(classifier, num_classes=10).fit(x[:10], y[:10])
+    context = QueryContext(
+        features=x,
+        pool=Pool.from_history(300, [np.arange(10)]),
+        labels=y[:10],
+        num_classes=10,
+        rng=generator(0, "bald"),
+        classifier=model,
+    )
+    scores = STRATEGIES.build("bald").score(context).numpy()
+    block = generator(draw_seed(generator(0, "bald")), "posterior")
+    p = model.samples(x[10:], generator(draw_seed(block))).double().numpy()
+    mean = p.mean(axis=2, keepdims=True)
+    expected = np.where(p > 0, p * np.log(np.maximum(p, 1e-300) / mean), 0).sum(axis=1).mean(axis=1)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
 def test_agreement_scores_zero_and_disagreement_log_c():

@@ -4,7 +4,9 @@ import torch
 from sklearn.datasets import load_digits
 
 from dal_toolbox.active_learning._situations import PosteriorClassifier, Situation, situations
+from dal_toolbox.active_learning.strategies._cluster_pick import cluster_pick
 from dal_toolbox.active_learning.strategies.cal import CAL
+from dal_toolbox.classifiers import CLASSIFIERS
 
 
 def naive_scores(context, k):
@@ -39,7 +41,10 @@ def test_picks_on_digits_equal_naive():
     situation = Situation(features, tuple(range(40)), tuple(data.target[:40].tolist()), 10)
     context = situation.context(PosteriorClassifier)
     order = context.unlabeled[np.argsort(-naive_scores(context, 10), kind="stable")]
-    assert CAL().query(context, 15).tolist() == order[:15].tolist()
+    assert (
+        CAL(num_neighbors=10, candidates_per_pick=1).query(context, 15).tolist()
+        == order[:15].tolist()
+    )
 
 
 def test_equal_predictions_have_score_zero():
@@ -53,6 +58,33 @@ def test_certain_predictions_are_finite():
     assert torch.isfinite(scores).all()
 
 
-def test_at_least_one_neighbor():
-    with pytest.raises(ValueError, match="num_neighbors=0"):
-        CAL(num_neighbors=0)
+def test_clusters_of_the_leading_items():
+    context, again = (situations()["ordinary"].context(PosteriorClassifier) for _ in range(2))
+    leading = CAL(candidates_per_pick=1).query(again, 20)
+    assert CAL(candidates_per_pick=5).query(context, 4).tolist() == (
+        cluster_pick(again, leading, 4).tolist()
+    )
+
+
+def test_few_labels_are_spread_over_classes():
+    """The published rule takes the surest items of a few classes."""
+    data = load_digits()
+    features = torch.from_numpy(data.data / 16).float()
+
+    def classes(**options):
+        found = 0
+        for seed in range(6):
+            some = np.random.default_rng(seed).choice(len(features), 20, replace=False)
+            situation = Situation(features, tuple(some), tuple(data.target[some].tolist()), 10)
+            picks = CAL(**options).query(situation.context(CLASSIFIERS["linear"]), 10)
+            found += len(set(data.target[picks]))
+        return found / 6
+
+    assert classes(num_neighbors=10, candidates_per_pick=1) < 4.5
+    assert classes() > 5.5
+
+
+@pytest.mark.parametrize("name", ["num_neighbors", "candidates_per_pick"])
+def test_at_least_one(name):
+    with pytest.raises(ValueError, match=f"^{name}=0"):
+        CAL(**{name: 0})

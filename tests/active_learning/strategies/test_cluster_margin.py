@@ -116,6 +116,15 @@ def test_small_cells_keep_the_contract():
     assert again.tolist() == picks.tolist()
 
 
-def test_bad_arguments():
-    with pytest.raises(ValueError, match="max_exact=1"):
-        ClusterMargin(max_exact=1)
+def test_one_class_has_certain_predictions():
+    context = situations()["a single class"].context(PosteriorClassifier)
+    clusters = average_linkage(context, 12, max_exact=2048)
+    picks = ClusterMargin(cluster_size=5).query(context, 4)
+    assert len(set(clusters[picks])) == 4  # turns are taken all the same
+
+
+@pytest.mark.parametrize("wrong", [{"max_exact": 1}, {"margin_factor": 0}, {"cluster_size": -1}])
+def test_bad_arguments(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"^{name}="):
+        ClusterMargin(**wrong)

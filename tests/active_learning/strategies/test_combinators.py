@@ -11,9 +11,9 @@ from dal_toolbox.active_learning._situations import PosteriorClassifier, Situati
 from dal_toolbox.active_learning.strategies import STRATEGIES
 from dal_toolbox.active_learning.strategies._bases import query_part
 from dal_toolbox.active_learning.strategies.ensemble import take_turns
+from dal_toolbox.active_learning.strategies.refine import PUBLISHED
 from dal_toolbox.active_learning.strategies.switch import coverage
 from dal_toolbox.active_learning.strategies.tailor import Tailor
-from dal_toolbox.errors import UserError
 
 X, Y = blobs(300)
 
@@ -118,6 +118,28 @@ def test_refine_narrows_the_pool_to_what_its_members_chose():
     assert len(set(wide.query(context(), 10))) == 10
 
 
+def test_refine_names_the_published_members_it_lacks(caplog):
+    small = {"num_levels": 1, "num_batches": 1, "first_subset": 20}
+    with caplog.at_level("INFO", logger="dal_toolbox"):
+        STRATEGIES.build("refine", **small).query(context(), 3)
+    assert "refine: without bait, uncertainty_herding of the authors' nine" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO", logger="dal_toolbox"):
+        STRATEGIES.build("refine", strategies=PUBLISHED, **small).query(context(), 3)
+    assert "without" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"num_levels": 0}, {"num_batches": -1}, {"first_subset": 0}, {"max_candidates": 0},
+              {"alpha": 0.0}, {"alpha": float("nan")}, {"alpha": 1.5}, {"strategies": "margin"},
+              {"strategies": 3}, {"final": None}, {"options": [1]}],
+)  # fmt: skip
+def test_impossible_arguments_of_refine_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"^{name}="):
+        STRATEGIES.build("refine", **wrong)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -125,12 +147,12 @@ def test_refine_narrows_the_pool_to_what_its_members_chose():
         ("subsample", {"base": "subsample"}, "cannot be made of itself"),
         ("subsample", {"base": "margn"}, "Did you mean 'margin'"),
         ("subsample", {"base": "typiclust", "base_options": {"k": 3}}, "unexpected keyword"),
-        ("switch", {"by": "mood"}, "choose cycle"),
+        ("switch", {"by": "mood"}, "choose one of cycle"),
         ("ensemble", {"strategies": ()}, "at least one"),
-        ("ensemble", {"options": {"coreset": {}}}, r"options for \['coreset'\]"),
+        ("ensemble", {"options": {"coreset": {}}}, "^options=.*coreset not among"),
         ("refine", {"final": "refine"}, "cannot be made of itself"),
     ],
 )
 def test_mistakes_are_named(name, options, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         STRATEGIES.build(name, **options)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.datasets import load_digits
 
 from dal_toolbox.active_learning._situations import PosteriorClassifier, Situation, blobs
 from dal_toolbox.active_learning.strategies import _balls, _purity
@@ -68,11 +69,31 @@ def test_default_radius_is_logged_and_can_be_repeated(caplog):
     with caplog.at_level("INFO", logger="dal_toolbox"):
         picks = ProbCover().query(context, 5)
     delta = pure_radius(
-        context.normalized, 3, 0.95, rng=generator(0, "situation"), chunk_bytes=2**22
+        context.normalized, 3, 0.8, rng=generator(0, "situation"), chunk_bytes=2**22
     )
     assert f"probcover: delta={delta:.4g}" in caplog.text
     again = ProbCover(delta=delta).query(context, 5)
     assert picks.tolist() == again.tolist()
+
+
+@pytest.mark.parametrize("delta", [3, 10**12, 1e308])
+def test_a_huge_ball_holds_everything(delta):
+    context = Situation(blobs(60)[0]).context(PosteriorClassifier)
+    expected = ProbCover(delta=2.1).query(context, 5)
+    assert ProbCover(delta=delta).query(context, 5).tolist() == expected.tolist()
+
+
+def test_default_balls_hold_more_than_their_center():
+    """At the published purity a third of the balls of digits are of one item."""
+    x = F.normalize(torch.from_numpy(load_digits().data[:600] / 16).float(), dim=1)
+    distances = distances_of(x)
+
+    def alone(purity):
+        delta = pure_radius(x, 10, purity, rng=generator(0, "test"), chunk_bytes=2**22)
+        return ((distances < delta).sum(axis=1) == 1).mean()
+
+    assert alone(0.95) > 0.2
+    assert alone(ProbCover().purity) < 0.1
 
 
 def test_a_limit_makes_a_random_subset(caplog):
@@ -186,7 +207,17 @@ def test_short_rows_bound_distances(offset):
     assert Rows.short(torch.randn(200, 100)) is None
 
 
-@pytest.mark.parametrize("wrong", [{"delta": 0.0}, {"purity": 0.0}, {"purity": 1.1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"delta": 0.0},
+        {"delta": -1},
+        {"purity": 0.0},
+        {"purity": 1.1},
+        {"purity": float("nan")},
+        {"max_items": 0},
+    ],
+)
 def test_wrong_hyperparameters(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ProbCover(**wrong)
