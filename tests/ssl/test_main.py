@@ -124,13 +124,14 @@ def test_every_key_is_checked_before_data_is_opened(ssl_main, config_of, method)
         assert [] not in passed or key == "export.types"
 
 
+LARGE = 10**12
 RUNS = [
     {
-        "knn.k": HUGE, "knn.temperature": 1e300, "ssl_val_interval": HUGE,
-        "model.train_batch_size": HUGE, "model.accumulate_batches": HUGE,
-        "model.predict_batch_size": HUGE, "model.optimizer.warmup_epochs": 1e300,
-        "le_model.train_batch_size": HUGE, "le_model.val_batch_size": HUGE,
-        "le_model.optimizer.weight_decay": 0.5, "le_model.callback.interval": HUGE,
+        "knn.k": LARGE, "knn.temperature": 1e300, "ssl_val_interval": LARGE,
+        "model.train_batch_size": LARGE, "model.accumulate_batches": LARGE,
+        "model.predict_batch_size": LARGE, "model.optimizer.warmup_epochs": 1e300,
+        "le_model.train_batch_size": LARGE, "le_model.val_batch_size": LARGE,
+        "le_model.optimizer.weight_decay": 0.5, "le_model.callback.interval": LARGE,
         "model.augmentation.hue": 0.1, "model.augmentation.scale": [0.5, 1],
     },
     {
