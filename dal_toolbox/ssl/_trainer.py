@@ -11,7 +11,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from dal_toolbox.ssl.callbacks.checkpoints import CheckpointFiles
+from dal_toolbox.ssl.checkpoint import CheckpointFiles
 
 PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 

@@ -108,8 +108,8 @@ class EvaluationPlan:
                 dataset.
 
         Raises:
-            ValueError: The views of the validation loss are all alike.
-            UserError: The monitor is not measured on this dataset.
+            UserError: The monitor is not measured on this dataset, or the views of the validation
+                loss are all alike.
         """
         train = bundle.train if train is None else train
         held_out: Images | None = bundle.test if bundle.val is None else bundle.val

@@ -24,8 +24,9 @@ from dal_toolbox.ssl.callbacks import (
     FiniteLoss,
     ThroughputMeter,
 )
-from dal_toolbox.ssl.callbacks.checkpoints import Checkpoints, load_weights
+from dal_toolbox.ssl.callbacks.checkpoints import Checkpoints
 from dal_toolbox.ssl.callbacks.report import Report
+from dal_toolbox.ssl.checkpoint import load_weights
 from dal_toolbox.ssl.optimization import Optimization
 from dal_toolbox.ssl.options import TrainingOptions
 

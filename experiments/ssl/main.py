@@ -5,6 +5,7 @@ import dal_toolbox.starting  # noqa: F401  before what takes seconds
 from pathlib import Path
 from typing import Any
 
+import checks
 import outputs
 import parts
 
@@ -22,8 +23,8 @@ from dal_toolbox.ssl.pretrain import PretrainResult, pretrain
 
 def main(config: dict[str, Any], folder: Path) -> None:
     """Pretrains, evaluates and saves an encoder; resumes where an interrupted run stopped."""
-    parts.check(config)
-    parts.refuse_other_length(config, folder)
+    checks.check(config)
+    checks.refuse_other_length(config, folder)
     run = RunFolder(folder, config, overwrite=config["overwrite"])
     if run.finished:
         return

@@ -1,29 +1,19 @@
-"""The parts of a pretraining from its config, and the checks that need no images."""
+"""The parts of a pretraining from its config, with errors in the words of the config."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from difflib import get_close_matches
 from inspect import signature
-from pathlib import Path
 from typing import Any
-
-import outputs
-import torch
-import yaml
 
 from dal_toolbox.arguments import non_negative
 from dal_toolbox.augment import RECIPES, BatchAugment
-from dal_toolbox.classifiers import CLASSIFIERS
 from dal_toolbox.config import build, num_workers
 from dal_toolbox.datasets import DatasetBundle
-from dal_toolbox.encoders import ENCODERS, Encoder, create_encoder
-from dal_toolbox.encoders.base import is_timm_model
+from dal_toolbox.encoders import Encoder
 from dal_toolbox.errors import UserError
-from dal_toolbox.io import read_text
 from dal_toolbox.ssl import SSL_METHODS, Optimization, SSLMethod
 from dal_toolbox.ssl.base import check_views
 from dal_toolbox.ssl.evaluation import EvaluationPlan
-from dal_toolbox.ssl.loggers import check_logger
 from dal_toolbox.ssl.options import TrainingOptions
 
 Config = Mapping[str, Any]
@@ -49,78 +39,8 @@ KEYS = {
     "temperature": "knn.temperature",
     "base_lr": "model.optimizer.base_lr",
     "strength": "color_distortion_strength",
-    "augment": "validation_augmentation",
 }
 LINEAR = ("num_epochs", "train_batch_size", "val_batch_size")
-
-
-def check(config: Config) -> None:
-    """Checks all that can be checked before data is opened: parts are built for trial.
-
-    Raises:
-        UserError: One line that begins with the key.
-    """
-    make_optimization(config)
-    make_options(config)
-    plan = make_plan(config)
-    linear = {key: f"le_model.{key}" for key in LINEAR}
-    with in_keys(linear, at="le_model.optimizer", whole="le_model.name"):
-        options = {key: value for key, value in (plan.linear or {}).items() if key != "classifier"}
-        CLASSIFIERS.build(str(config["le_model"]["name"]), num_classes=2, **options)
-    with in_keys({"name": "logger.name"}):
-        check_logger(config["logger"]["name"])
-    with in_keys({"types": "export.types", "tsne": "tsne"}):
-        outputs.check(config["tsne"], config["export"]["types"])
-    check_encoder(config["encoder"])
-    with torch.device("meta"):  # whatever its size, it takes no memory
-        method = make_method(config, create_encoder("small", image_size=32, width=8))
-    for make in (make_views, make_validation_views):
-        make(config, size=224, mean=(0.5,) * 3, std=(0.25,) * 3, method=method)
-
-
-def check_encoder(node: Config) -> None:
-    """Checks names and files of an encoder; what depends on the images is left to its making.
-
-    Raises:
-        UserError: There is no such encoder, or no such file.
-    """
-    key, model = ("model", node["model"]) if node["name"] == "timm" else ("name", node["name"])
-    if (key == "model" or model not in ENCODERS) and not is_timm_model(model):
-        import timm
-
-        near = get_close_matches(str(model), [*ENCODERS, *timm.list_models()], n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise UserError(f"encoder.{key}={model}: neither the registry nor timm has it.{hint}")
-    weights = node.get("checkpoint")
-    if weights is not None and node.get("pretrained"):
-        raise UserError(f"encoder.checkpoint={weights}: encoder.pretrained=true gives weights, too")
-    if weights is not None and not Path(weights).exists():
-        raise UserError(f"encoder.checkpoint={weights}: no such file")
-
-
-def refuse_other_length(config: Config, folder: Path) -> None:
-    """Explains why a run cannot be made longer, and what can be done instead.
-
-    Raises:
-        UserError: The folder holds the same run with another number of epochs.
-    """
-    file = folder / "config_resolved.yaml"
-    if config["overwrite"] or not (folder / "checkpoints").is_dir() or not file.is_file():
-        return
-    try:
-        before = dict(yaml.safe_load(read_text(file))["model"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError):  # the run folder says what is wrong
-        return
-    epochs = config["model"]["n_epochs"]
-    if before == config["model"] or {**before, "n_epochs": epochs} != config["model"]:
-        return
-    done = (folder / "encoder.safetensors").is_file()
-    weights = folder if done else folder / "checkpoints" / "last.ckpt"
-    raise UserError(
-        f"model.n_epochs={epochs}: {folder} holds a run of {before['n_epochs']} epochs, whose cosine "
-        "schedule cannot be made longer or shorter; go on from its weights in a new run: "
-        f"output_dir=<another folder> encoder.checkpoint={weights}"
-    )
 
 
 def make_optimization(config: Config) -> Optimization:

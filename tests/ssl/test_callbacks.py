@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from dal_toolbox.augment import RECIPES
+from dal_toolbox.classifiers import CLASSIFIERS
 from dal_toolbox.datasets import ImageArray
 from dal_toolbox.errors import UserError
 from dal_toolbox.features import extract_features
@@ -234,7 +235,7 @@ def test_not_a_number_is_never_the_best(train):
 def test_validation_views_must_differ(bundle):
     recipe = {"size": 8, "mean": bundle.mean, "std": bundle.std}
     equal = RECIPES.build("none", **recipe, num_views=2)
-    with pytest.raises(ValueError, match="the views of the validation loss are all alike"):
+    with pytest.raises(UserError, match="the views of the validation loss are all alike"):
         plan_evaluation(bundle, augment=equal)
     for name in ("mild", "simclr", "byol", "digits"):
         plan_evaluation(bundle, augment=RECIPES.build(name, **recipe))
@@ -336,3 +337,22 @@ def test_labels_without_test_split_are_no_evaluation(bundle, mild, replace):
 def test_labels_that_choose_a_checkpoint_are_counted(bundle, mild, monitor, labels_used):
     plan = plan_evaluation(bundle, augment=mild, linear={}, monitor=monitor)
     assert plan.labels_used == labels_used
+
+
+class Diverging:
+    """A classifier whose training fails."""
+
+    def __init__(self, num_classes, *, base_lr=0.1):
+        pass
+
+    def fit(self, features, labels):
+        raise ValueError("base_lr=0.1: the training diverged")
+
+
+def test_a_linear_evaluation_that_fails_is_left_out(train, clean, monkeypatch, caplog):
+    monkeypatch.setitem(CLASSIFIERS._factories, "diverging", Diverging)
+    evaluation = LinearEvaluation(clean, 10, classifier="diverging", interval=2)
+    rows = train(callbacks=[evaluation]).rows
+    assert len(rows) == 3
+    assert not any("val/linear_accuracy" in row for row in rows)
+    assert "epoch 2: no linear evaluation: base_lr=0.1: the training diverged" in caplog.text

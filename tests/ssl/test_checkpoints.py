@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import resource
+import shutil
 import stat
 
 import lightning as L
@@ -15,7 +16,7 @@ from dal_toolbox.encoders import create_encoder
 from dal_toolbox.errors import UserError
 from dal_toolbox.ssl import SSL_METHODS, Optimization
 from dal_toolbox.ssl.callbacks import KNNEvaluation
-from dal_toolbox.ssl.callbacks.checkpoints import DamagedCheckpoint, read_checkpoint
+from dal_toolbox.ssl.checkpoint import DamagedCheckpoint, read_checkpoint
 
 
 def losses(result):
@@ -199,6 +200,24 @@ def test_a_folder_that_is_gone_is_one_line(train, tmp_path):
     folder.unlink()
     folder.with_name("moved").rename(folder)
     assert train().resumed_from == 1
+
+
+class Removed(L.Callback):
+    """Somebody tidies up in the middle of a run."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            shutil.rmtree(self.folder)
+
+
+def test_a_folder_that_is_removed_is_made_again(train, tmp_path):
+    result = train(callbacks=[Removed(tmp_path / "run")])
+    assert result.load_best() is result.method
+    assert len(result.rows) == 3
+    assert train().resumed_from == 3
 
 
 def test_auto_keeps_the_precision_with_which_a_run_began(train, interrupted, caplog):

@@ -29,13 +29,16 @@ TINY = [
 def ssl_main():
     """``experiments/ssl/main.py`` as a module, with the modules beside it."""
     folder = str(Path(__file__).parents[2] / "experiments" / "ssl")
+    names = ("main", "checks", "parts", "outputs")
+    others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     sys.path.insert(0, folder)
     try:
         yield importlib.import_module("main")
     finally:
         sys.path.remove(folder)
-        for name in ("main", "parts", "outputs"):
+        for name in names:
             sys.modules.pop(name, None)
+        sys.modules.update(others)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +111,7 @@ def test_every_key_is_checked_before_data_is_opened(ssl_main, config_of, method)
         passed = []
         for value in BAD:
             try:
-                ssl_main.parts.check(changed(config, key, value))
+                ssl_main.checks.check(changed(config, key, value))
             except UserError as error:
                 line = str(error)
                 assert line.startswith((f"{key}=", f"{key}: ")), f"{key}={value!r}: {line}"
@@ -121,19 +124,20 @@ def test_every_key_is_checked_before_data_is_opened(ssl_main, config_of, method)
         assert [] not in passed or key == "export.types"
 
 
+LARGE = 10**12
 RUNS = [
     {
-        "knn.k": HUGE, "knn.temperature": 1e300, "ssl_val_interval": HUGE,
-        "model.train_batch_size": HUGE, "model.accumulate_batches": HUGE,
-        "model.predict_batch_size": HUGE, "model.optimizer.warmup_epochs": 1e300,
-        "le_model.train_batch_size": HUGE, "le_model.val_batch_size": HUGE,
-        "le_model.optimizer.weight_decay": 1e6, "le_model.callback.interval": HUGE,
+        "knn.k": LARGE, "knn.temperature": 1e300, "ssl_val_interval": LARGE,
+        "model.train_batch_size": LARGE, "model.accumulate_batches": LARGE,
+        "model.predict_batch_size": LARGE, "model.optimizer.warmup_epochs": 1e300,
+        "le_model.train_batch_size": LARGE, "le_model.val_batch_size": LARGE,
+        "le_model.optimizer.weight_decay": 0.5, "le_model.callback.interval": LARGE,
         "model.augmentation.hue": 0.1, "model.augmentation.scale": [0.5, 1],
     },
     {
         "knn.k": 0, "model.accumulate_batches": 2, "model.optimizer.min_lr": 0.5,
         "model.optimizer.momentum": 0, "model.optimizer.warmup_share": 1,
-        "color_distortion_strength": 0, "le_model.optimizer.base_lr": 1e6,
+        "color_distortion_strength": 0, "le_model.optimizer.base_lr": 0.5,
         "model.augmentation.brightness": 0, "model.augmentation.jitter": [0, 0.5],
         "model.optimizer.name": "adamw",
     },
@@ -290,7 +294,7 @@ def test_a_damaged_config_of_a_run_is_left_to_the_run_folder(
 ):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "config_resolved.yaml").write_text(content)
-    ssl_main.parts.refuse_other_length(config_of(), tmp_path)
+    ssl_main.checks.refuse_other_length(config_of(), tmp_path)
 
 
 def test_all_weights_come_from_the_seed(run):
@@ -299,3 +303,26 @@ def test_all_weights_come_from_the_seed(run):
     torch.rand(3)
     two = load_file(run("model.n_epochs=1", folder="two") / "encoder.safetensors")
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_plugin_that_looks_at_values_is_left_to_the_run(ssl_main, config_of, monkeypatch):
+    from dal_toolbox.ssl.simclr import SimCLR
+
+    class Looking(SimCLR):
+        def __init__(self, encoder, *, temperature: float = 0.5):
+            super().__init__(encoder, temperature=temperature)
+            self.norm = float(next(encoder.parameters()).norm())  # has none without memory
+
+    monkeypatch.setitem(SSL_METHODS._factories, "looking", Looking)
+    config = config_of()
+    config["model"] = {**config["model"], "name": "looking"}
+    for key in ("projector", "projector_dim", "projector_hidden_dim"):
+        del config["model"][key]
+    assert ssl_main.checks.trial_method(config) is None
+    ssl_main.checks.check(config)
+
+
+def test_views_that_are_all_alike_are_one_line(run):
+    still = ["scale=[1,1]", "flip=0", "jitter=0", "grayscale=0", "blur=0"]
+    with pytest.raises(UserError, match="^the views of the validation loss are all alike"):
+        run("dataset.val_size=0.2", *[f"model.augmentation.{change}" for change in still])

@@ -18,7 +18,7 @@ from dal_toolbox.seeding import seed_everything
 from dal_toolbox.ssl import SSL_METHODS, Optimization
 from dal_toolbox.ssl._memory import training_advice
 from dal_toolbox.ssl.callbacks import NonFiniteLoss
-from dal_toolbox.ssl.callbacks.checkpoints import load_weights
+from dal_toolbox.ssl.checkpoint import load_weights
 from dal_toolbox.ssl.schedule import warmup_cosine
 
 

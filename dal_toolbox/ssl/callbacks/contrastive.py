@@ -10,6 +10,7 @@ from torch import Tensor
 from dal_toolbox.arguments import at_least
 from dal_toolbox.augment import BatchAugment
 from dal_toolbox.datasets import ImageLoader, Images
+from dal_toolbox.errors import UserError
 from dal_toolbox.features.extract import evaluating
 from dal_toolbox.ssl._means import EpochMeans
 from dal_toolbox.ssl.base import SSLMethod, check_views
@@ -63,7 +64,8 @@ class ValidationLoss(L.Callback):
         seed: Fixes the views.
 
     Raises:
-        ValueError: All views of an image are alike, or a number is out of its range.
+        ValueError: A number is out of its range.
+        UserError: All views of an image are alike.
     """
 
     def __init__(
@@ -114,9 +116,9 @@ def _check_random(augment: BatchAugment, shape: tuple[int, int, int]) -> None:
     noise = torch.randint(0, 256, (32, *shape), dtype=torch.uint8, generator=generator)
     views = augment.to("cpu").seed(0)(noise).chunk(len(augment.views))
     if len(views) > 1 and all(torch.equal(views[0], view) for view in views[1:]):
-        raise ValueError(
-            "augment: the views of the validation loss are all alike, so that it tells nothing; "
-            "choose a random recipe, such as mild"
+        raise UserError(
+            "the views of the validation loss are all alike, so that it tells nothing; choose a "
+            "random recipe for them, such as mild"
         )
 
 

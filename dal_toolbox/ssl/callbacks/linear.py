@@ -5,6 +5,7 @@ import lightning as L
 from dal_toolbox.arguments import at_least
 from dal_toolbox.classifiers import CLASSIFIERS, Classifier
 from dal_toolbox.metrics import accuracy
+from dal_toolbox.progress import log
 from dal_toolbox.ssl.callbacks.features import CleanFeatures, is_due
 
 
@@ -12,7 +13,8 @@ class LinearEvaluation(L.Callback):
     """Accuracy of a linear classifier on frozen features of clean images.
 
     Logged as ``val/linear_accuracy`` or ``test/linear_accuracy``, after the split of ``features``,
-    and ``train/linear_accuracy``, every ``interval`` epochs and at the end.
+    and ``train/linear_accuracy``, every ``interval`` epochs and at the end. An evaluation that fails is
+    left out with a warning.
 
     Args:
         features: Features and labels of the images.
@@ -48,7 +50,11 @@ class LinearEvaluation(L.Callback):
         if not is_due(trainer, self.interval):
             return
         now = self.features.of(trainer, pl_module)
-        model = self._build().fit(now.train, now.train_labels)
+        try:
+            model = self._build().fit(now.train, now.train_labels)
+        except ValueError as error:  # it diverged: no reason to lose the pretraining
+            log.warning("epoch %d: no linear evaluation: %s", trainer.current_epoch + 1, error)
+            return
         for split, x, y in (
             ("train", now.train, now.train_labels),
             (self.features.split, now.test, now.test_labels),
