@@ -122,8 +122,6 @@ def situations() -> dict[str, Situation]:
         "one label": Situation(x, (7,), (1,)),
         "one class seen": Situation(x, (5, 9, 30), (2, 2, 2)),
         "classes 3 and 7 only": Situation(x, (4, 8, 15, 16), (3, 7, 7, 3), num_classes=10),
-        "a single class": Situation(x, (0, 1, 2), (0, 0, 0), num_classes=1),
-        "a single class, cold": Situation(x, num_classes=1),
         "two classes": Situation(x, (0, 1, 2), (0, 1, 1), num_classes=2),
         "200 classes": Situation(x, *ten, num_classes=200),
         "twelve items": Situation(x[:12], (3, 1), (0, 2)),

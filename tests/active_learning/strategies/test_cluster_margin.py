@@ -117,7 +117,8 @@ def test_small_cells_keep_the_contract():
 
 
 def test_one_class_has_certain_predictions():
-    context = situations()["a single class"].context(PosteriorClassifier)
+    situation = Situation(blobs(60)[0], (0, 1, 2), (0, 0, 0), num_classes=1)
+    context = situation.context(PosteriorClassifier)
     clusters = average_linkage(context, 12, max_exact=2048)
     picks = ClusterMargin(cluster_size=5).query(context, 4)
     assert len(set(clusters[picks])) == 4  # turns are taken all the same
