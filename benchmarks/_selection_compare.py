@@ -16,6 +16,12 @@ from _selection_run import Job, Outcome, run_job
 
 from dal_toolbox.progress import track
 
+# The peer follows the papers where our defaults differ from them.
+PUBLISHED: dict[str, tuple[tuple[str, Any], ...]] = {
+    "cal": (("num_neighbors", 10), ("candidates_per_pick", 1)),
+    "probcover": (("purity", 0.95),),
+}
+
 
 def peers(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Both sides in turn, round after round, each with a seed of its own."""
@@ -29,7 +35,10 @@ def peers(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         for repeat, name in track(rounds, f"C {problem.num_classes}"):
             for side in ("ours", "peer") if repeat % 2 == 0 else ("peer", "ours"):
                 seed = options.seed + repeat
-                job = Job(side, name, problem, options.batch, options.threads, seed)
+                job = Job(
+                    side, name, problem, options.batch, options.threads, seed,
+                    options=PUBLISHED.get(name, ()) if side == "ours" else (),
+                )  # fmt: skip
                 known = runs.setdefault((name, side), [])
                 if not (known and known[0].failure):
                     known.append(run_job(job, seconds=options.limit, gib=options.memory))

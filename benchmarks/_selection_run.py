@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ class Job:
     threads: int = 1
     seed: int = 0
     mapped: bool = False
-    options: tuple[tuple[str, int], ...] = ()  # hyperparameters of ours
+    options: tuple[tuple[str, Any], ...] = ()  # hyperparameters of ours
 
 
 @dataclass(frozen=True)

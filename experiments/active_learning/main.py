@@ -76,9 +76,9 @@ def main(config: dict[str, Any], folder: Path) -> None:
         pending=journal.asked[len(results)] if len(journal.asked) > len(results) else (),
     )
     log.info("first cycle after %.1f s", time.perf_counter() - started)
-    left = config["num_cycles"] + 1 - len(results)
+    title, done, total = config["strategy"]["name"], len(results), config["num_cycles"] + 1
     try:
-        for result in track(cycles, config["strategy"]["name"], total=left):
+        for result in track(cycles, title, total=total, unit="cycles", done=done):
             append_result(file, result)
             results.append(result)
             write_picks(run.path / "picks.csv", results, journal.classes or ())
