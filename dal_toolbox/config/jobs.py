@@ -24,14 +24,22 @@ class Jobs:
         known = [number for number in swept.values() if number is not None]
         self.total = prod(known) if len(known) == len(swept) else None
         self.failures: list[tuple[str, str]] = []
+        self.stopped: Stopped | None = None
         self._durations: list[float] = []
 
     def run(self, job: Callable[[], None]) -> None:
-        """Runs a job.
+        """Runs a job; how the only one of a start ended early is kept in ``stopped``.
 
         Raises:
-            Stopped: It is the only one, or the user interrupts it.
+            Stopped: Another launcher collects it, or the user interrupts a sweep.
         """
+        if HydraConfig.get().mode == RunMode.RUN:
+            try:
+                with plain_errors():
+                    job()
+            except Stopped as stopped:  # Hydra would print a line of its own before ours
+                self.stopped = stopped
+            return
         if not _is_local_sweep():
             with plain_errors():
                 job()
