@@ -156,7 +156,8 @@ class RunFolder:
         if not file.exists() or not self.has_begun:
             return []
         old, new = _flat(_read_config(file)), _flat(config)
-        changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+        keys = sorted({*old, *new}, key=lambda key: (not key.endswith(".name"), key))  # parts first
+        changed = [key for key in keys if old.get(key) != new.get(key)]
         changed = [key for key in changed if key.split(".")[0] not in PLACES]
         shown = {key: f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed}
         grown = [key for key in changed if key in lengthens and _is_longer(old, new, key)]
