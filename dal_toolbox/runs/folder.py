@@ -163,7 +163,7 @@ class RunFolder:
         grown = [key for key in changed if key in lengthens and _is_longer(old, new, key)]
         others = [shown[key] for key in changed if key not in grown]
         if others:
-            more = f" and {len(others) - 1} more keys" if len(others) > 1 else ""
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
             may = f" (only {', '.join(sorted(lengthens))} may grow)" if lengthens else ""
             raise UserError(
                 f"{self.path} holds a run with another config ({others[0]}{more}){may}; choose "
