@@ -22,6 +22,7 @@ from dal_toolbox.datasets.opening import (
     split_images,
     stored_size,
 )
+from dal_toolbox.datasets.summary import log_summary
 
 MAX_SIDE = 2**14  # pixels
 Statistics: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
@@ -104,7 +105,7 @@ def file_bundle(
     )
     parts = split_images(images, files, layout.splits)
     mean, std = statistics or pixel_statistics(parts["train"], path)
-    return DatasetBundle(
+    bundle = DatasetBundle(
         name=name,
         train=parts["train"],
         val=parts.get("val"),
@@ -115,6 +116,8 @@ def file_bundle(
         mean=mean,
         std=std,
     )
+    log_summary(bundle)
+    return bundle
 
 
 def array_bundle(
@@ -129,7 +132,7 @@ def array_bundle(
 ) -> DatasetBundle:
     """The bundle of images in memory; validation images are taken from the training images."""
     stays, val = split_off(train.targets, val_size, split_seed, "val")
-    return DatasetBundle(
+    bundle = DatasetBundle(
         name=name,
         train=train.subset(stays) if len(val) else train,
         val=train.subset(val) if len(val) else None,
@@ -140,6 +143,8 @@ def array_bundle(
         mean=statistics[0],
         std=statistics[1],
     )
+    log_summary(bundle)
+    return bundle
 
 
 def with_val(layout: Layout, val_size: float, split_seed: int) -> Layout:

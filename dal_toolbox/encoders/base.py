@@ -103,7 +103,7 @@ def check_rates(**values: float) -> None:
 
 def did_you_mean(name: object, known: Iterable[str], most: int = 2) -> str:
     """A hint at similar names, with a space before it; empty if there are none."""
-    near = get_close_matches(str(name), list(known), n=most)
+    near = get_close_matches(str(name), list(dict.fromkeys(known)), n=most)
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
