@@ -97,7 +97,9 @@ def build_timm(
             raise unavailable(name, _first_line(error)) from error
         for key, value in options.items():
             if isinstance(error, TypeError) and f"'{key}'" in str(error):
-                raise ValueError(f"{key}={value!r}: the model '{name}' has none") from error
+                raise ValueError(
+                    f"{key}={value!r}: the model '{name}' has no such option"
+                ) from error
         raise ValueError(
             f"image_size={image_size}: the model '{name}' cannot be built for it "
             f"({_first_line(error)})"

@@ -59,7 +59,9 @@ def test_impossible_size_is_said_when_the_encoder_is_made(name, image_size):
 
 
 def test_unsuitable_option_is_one_plain_line():
-    with pytest.raises(ValueError, match=r"^drop_path_rate=0.1: the model 'vgg11' has none"):
+    with pytest.raises(
+        ValueError, match=r"^drop_path_rate=0.1: the model 'vgg11' has no such option"
+    ):
         create_encoder("vgg11", image_size=32, drop_path_rate=0.1)
 
 
