@@ -25,19 +25,20 @@ class Jobs:
         self.total = prod(known) if len(known) == len(swept) else None
         self.failures: list[tuple[str, str]] = []
         self.stopped: Stopped | None = None
+        """How the only job ended; not raised in it, as Hydra would add a line of its own."""
         self._durations: list[float] = []
 
     def run(self, job: Callable[[], None]) -> None:
-        """Runs a job; how the only one of a start ended early is kept in ``stopped``.
+        """Runs a job.
 
         Raises:
-            Stopped: Another launcher collects it, or the user interrupts a sweep.
+            Stopped: The user interrupts a sweep, or another launcher collects errors itself.
         """
         if HydraConfig.get().mode == RunMode.RUN:
             try:
                 with plain_errors():
                     job()
-            except Stopped as stopped:  # Hydra would print a line of its own before ours
+            except Stopped as stopped:
                 self.stopped = stopped
             return
         if not _is_local_sweep():

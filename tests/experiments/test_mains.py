@@ -147,9 +147,11 @@ def test_a_plugin_is_one_file(run_main, tmp_path):
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(run_main, tmp_path, name, overrides, message):
-    (line,) = run_main(name, *overrides, cwd=tmp_path, status=2).stderr.splitlines()
+    process = run_main(name, *overrides, cwd=tmp_path, status=2)
+    assert message in process.stderr
+    (line,) = process.stderr.strip().splitlines()
     assert line.startswith("error: ")
-    assert message in line
+    assert "Traceback" not in process.stderr
 
 
 def test_bad_files_are_left_out_and_named(run_main, ssl_options, tmp_path):
