@@ -145,7 +145,8 @@ def _with_facts(
     encoder, node = make_encoder(config, bundle), config["encoder"]
     if not (node.get("pretrained") or node.get("checkpoint")):
         name = node.get("model") or node["name"]
-        log.warning("encoder %s is untrained; encoder.pretrained=true loads weights", name)
+        key = "encoder.pretrained=true" if "pretrained" in node else "encoder.checkpoint=<file>"
+        log.warning("encoder %s is untrained; %s loads weights", name, key)
     mean, std = encoder.normalization or (bundle.mean, bundle.std)
     return encoder.eval(), {"mean": mean, "std": std}
 

@@ -110,8 +110,9 @@ def _read_batch(file: Path, key: bytes, classes: int) -> tuple[np.ndarray, np.nd
 
 
 def _classes(file: Path, key: str, number: int) -> tuple[str, ...]:
+    content = _load(file)
     try:
-        classes = tuple(name.decode() for name in _load(file)[key.encode()])
+        classes = tuple(name.decode() for name in content[key.encode()])
         if len(set(classes)) != number:
             raise ValueError(f"wanted the names of {number} classes")
         return classes

@@ -300,6 +300,14 @@ def test_labels_outside_of_the_classes_are_named(tmp_path, cifar10_files, labels
         DATASETS.build("CIFAR10", dataset_path=tmp_path)
 
 
+def test_a_hostile_list_of_classes_is_named_once(tmp_path, cifar10_files):
+    write_folder(tmp_path / "cifar-10-batches-py", cifar10_files)
+    (tmp_path / "cifar-10-batches-py/batches.meta").write_bytes(HOSTILE["attributes"])
+    with pytest.raises(BadArchive) as caught:
+        DATASETS.build("CIFAR10", dataset_path=tmp_path)
+    assert str(caught.value).count("batches.meta") == 1
+
+
 def test_wrong_numbers_of_classes_are_named(tmp_path, cifar10_files):
     cifar10_files["batches.meta"]["label_names"].pop()
     write_folder(tmp_path / "cifar-10-batches-py", cifar10_files)

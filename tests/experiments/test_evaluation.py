@@ -160,5 +160,8 @@ def test_every_value_of_every_key_passes_or_is_refused_in_one_line(tmp_path):
     }  # fmt: skip
     assert all(wrong in refused["num_repeats"] for wrong in (0, -1, None, 1.5, "x"))
     assert all(wrong in refused["compare_untrained"] for wrong in (None, "x", -1))
+    with pytest.raises(UserError, match="compare_untrained=true: features=raw has no encoder"):
+        check({**config, "compare_untrained": True})
+    check({**config, "compare_untrained": True, "encoder_checkpoint": "run"})
     with pytest.raises(UserError, match="classifier.l2=-1: "):
         check({**config, "classifier": {"name": "linear", "l2": -1}})
