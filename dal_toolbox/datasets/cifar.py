@@ -134,6 +134,8 @@ def _load(file: Path) -> Any:
 
 
 def _unexpected(file: Path, error: Exception) -> BadArchive:
+    if isinstance(error, BadArchive):  # it says all of this already
+        return error
     return BadArchive(
         f"{file} is no official batch file ({type(error).__name__}: {one_line(error)}); "
         f"delete the folder {file.parent} and start again"

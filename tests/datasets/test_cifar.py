@@ -199,6 +199,21 @@ class Evil:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.parametrize("protocol", [3, 4])
+def test_batches_that_were_saved_again_by_python_3(tmp_path, cifar10_files, protocol):
+    folder = tmp_path / "cifar-10-batches-py"
+    write_folder(folder, cifar10_files)
+    before = DATASETS.build("CIFAR10", dataset_path=tmp_path)
+    for name, value in cifar10_files.items():
+        coded = {key.encode(): value for key, value in value.items()}
+        if "label_names" in value:
+            coded[b"label_names"] = [label.encode() for label in value["label_names"]]
+        (folder / name).write_bytes(pickle.dumps(coded, protocol))
+    again = DATASETS.build("CIFAR10", dataset_path=tmp_path)
+    assert again.classes == before.classes
+    assert again.train.fingerprint == before.train.fingerprint
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_a_pickle_runs_no_code(tmp_path, cifar10_files, protocol):
     write_folder(tmp_path / "cifar-10-batches-py", cifar10_files)

@@ -68,8 +68,8 @@ def test_features_from_elsewhere_need_no_images(run_main, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("features=nowhere",), "features=nowhere: choose encoder"),
-        (("features=raw", "images_per_class=5"), "must be a list, such as [10,50,200]"),
+        (("features=nowhere",), "features=nowhere: no folder or file"),
+        (("features=raw", "images_per_class=5"), "images_per_class=5: must be a list of integers"),
         (("features=raw", "images_per_class=[0]"), "images_per_class=0: must be an integer"),
         (("features=raw", "classes=[eleven]"), "no class 'eleven'"),
         (("features=raw", "images_per_class=[900]"), "900 images of each class"),

@@ -58,7 +58,7 @@ def test_every_value_of_every_key_passes_or_is_refused_in_one_line(tmp_path):
 
 
 def test_rows_shapes_and_classes_are_in_the_results(run_main, tmp_path):
-    options = ("dataset=digits", "encoder=small", "encoder.width=8", "splits=test",
+    options = ("dataset=digits", "encoder=small", "encoder.width=8", "splits=[test]",
                f"feature_dir={tmp_path / 'store'}", f"output_dir={tmp_path / 'out'}")  # fmt: skip
     run_main("features", *options)
     results = json.loads((tmp_path / "out" / "results.json").read_text())
