@@ -270,6 +270,8 @@ def _missing_choice(error: MissingConfigException) -> str:
         return _first_line(error)
     near = get_close_matches(name, error.options or [], n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
+    if group.startswith("dataset/"):  # a path: somebody's folder
+        hint = " A folder of images is dataset=folder dataset.root=<folder>."
     return f"no {group.split('/')[0]} '{name}'.{hint} Known: {', '.join(error.options or [])}"
 
 

@@ -32,6 +32,7 @@ from dal_toolbox.analysis.plots import plot_learning_curves
 from dal_toolbox.arguments import at_least
 from dal_toolbox.classifiers import CLASSIFIERS, Classifier
 from dal_toolbox.config import build, check_extraction, in_keys, launch, load_features
+from dal_toolbox.datasets import DatasetBundle
 from dal_toolbox.errors import UserError
 from dal_toolbox.features import DatasetFeatures
 from dal_toolbox.metrics import area_under_learning_curve
@@ -46,7 +47,13 @@ def main(config: dict[str, Any], folder: Path) -> None:
     run = RunFolder(folder, config, overwrite=config["overwrite"], lengthens=["num_cycles"])
     if run.finished:
         return
-    data = load_features(config, check=lambda bundle: check_pool(config, bundle.train.targets))
+    bundles: list[DatasetBundle] = []  # none where features were computed elsewhere
+
+    def look(bundle: DatasetBundle) -> None:
+        bundles.append(bundle)
+        check_pool(config, bundle.train.targets)
+
+    data = load_features(config, check=look)
     check_pool(config, data.train.targets.numpy())
     journal = open_journal(run, data)
     oracle = make_oracle(config, data.train.targets.numpy(), run.path, data.train.names)
@@ -83,7 +90,7 @@ def main(config: dict[str, Any], folder: Path) -> None:
             results.append(result)
             write_picks(run.path / "picks.csv", results, journal.classes or ())
     except LabelsWanted as wanted:
-        waiting.wait(run, config, oracle, journal, wanted)
+        waiting.wait(oracle, journal, wanted, bundles[0].train if bundles else None)
         return
     write_picks(run.path / "picks.csv", results, journal.classes or ())
     notes = [f"initial labels {start}"] if initial.looks_at_labels else []

@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 
 from dal_toolbox.active_learning.journal import SET_ASIDE, Journal
-from dal_toolbox.active_learning.oracles.file import SKIP, LabelsWanted
+from dal_toolbox.active_learning.oracles.file import SKIP, FileOracle, LabelsWanted
 from dal_toolbox.analysis.sheet import write_sheet
-from dal_toolbox.config import make_dataset
+from dal_toolbox.datasets import Images
 from dal_toolbox.datasets.names import as_name
 from dal_toolbox.progress import log
-from dal_toolbox.runs import RunFolder
 
 SHOWN = 200  # images on a contact sheet
 
@@ -23,9 +22,7 @@ def locate(config: dict[str, Any], name: str) -> Path | None:
     return path.resolve() if path is not None and path.exists() else None
 
 
-def wait(
-    run: RunFolder, config: dict[str, Any], oracle: Any, journal: Journal, wanted: LabelsWanted
-) -> None:
+def wait(oracle: FileOracle, journal: Journal, wanted: LabelsWanted, images: Images | None) -> None:
     """Writes the table and the contact sheet of the items that are asked for, and says what to do."""
     asked = journal.asked[-1]
     classes = journal.classes or []
@@ -35,15 +32,15 @@ def wait(
         {i: SKIP if label == SET_ASIDE else classes[label] for i, label in answered.items()},
     )
     log.info(
-        "%d items wait for a label in %s: fill in the column label (a new name is a new class, ? sets "
+        "%d of %d labels are wanted in %s: fill in the column label (a new name is a new class, ? sets "
         "an item aside; a further line for an earlier item corrects it) and run the same command again",
         len(wanted.indices),
+        len(asked),
         wanted.file,
     )
-    if config["features"] in ("encoder", "raw", "untrained"):
+    if images is not None:
         sheet = wanted.file.with_suffix(".png")
         shown = np.array(asked[:SHOWN], dtype=np.int64)
-        images = make_dataset(config).train
         write_sheet(images.batch(shown), [images.names[i] for i in shown.tolist()], sheet)
         log.info("the images: %s", sheet)
     if classes:

@@ -59,7 +59,7 @@ def test_from_photos_to_a_report(run_main, photos, tmp_path):
     )  # fmt: skip
     said = run_main(*label, "num_cycles=1").stderr
     assert "the first 20 items are chosen by the strategy itself" in said
-    assert "20 items wait for a label in" in said
+    assert "20 of 20 labels are wanted in" in said
     table = folder / "to_label.csv"
     asked = rows_of(table)
     assert len(asked) == 20
