@@ -113,6 +113,19 @@ def test_other_data_are_refused(run, data):
         run("num_cycles=2")
 
 
+def test_a_refused_start_is_forgotten(run, data):
+    folder = run("num_cycles=1")
+    change(data, [-1, *range(60)])
+    old = names(data).read_text()
+    names(data).write_text(old.replace(picks(folder)[0]["file"], "renamed.jpg"))
+    with pytest.raises(UserError, match=r"was asked for or labeled in this run"):
+        run("num_cycles=2")
+    names(data).write_text(old)
+    change(data, range(1, 61))
+    run("num_cycles=2")
+    assert len(picks(folder)) == 14
+
+
 def test_another_test_set_is_refused(run, data):
     run("num_cycles=1")
     save(data, "test", np.load(data / "test.npy")[::-1], np.load(data / "test_targets.npy")[::-1])
