@@ -83,7 +83,7 @@ class Journal:
         bad = [(index, label) for index, label in pairs if not self._is_label(label)]
         if bad:
             raise UserError(
-                f"label {bad[0][1]!r} of item {self._name(bad[0][0])} is {self._wanted}"
+                f"label {np.asarray(bad[0][1]).tolist()!r} of item {self._name(bad[0][0])} is {self._wanted}"
             )
 
     def class_of(self, name: str) -> int:
