@@ -53,6 +53,7 @@ def test_new_classes_skipped_items_and_corrections(oracle, journal, caplog):
         "file\tlabel\r\ncat, big.jpg\tdog\r\n",
         'label,file\ndog,"cat, big.jpg"\n\n',
         'file,label\n"cat, big.jpg", dog \n',
+        'file,label,path\n"cat, big.jpg",dog,\n,,\n',
     ],
 )
 def test_tables_of_spreadsheets(oracle, journal, text):

@@ -73,6 +73,8 @@ class FileOracle:
         rows = {name: row for row, name in enumerate(self.names)}
         answers: dict[int, str] = {}
         for number, (name, label) in enumerate(_lines(self.file), 2):
+            if not name and not label:  # spreadsheets end with lines of delimiters
+                continue
             if name not in rows:
                 near = get_close_matches(name, rows, n=1)
                 hint = f" Did you mean '{near[0]}'?" if near else ""
