@@ -8,8 +8,9 @@ from typing import Any
 from _selection_data import Problem, make_problem
 from _selection_run import Job, run_job
 
+from dal_toolbox.active_learning.strategies import STRATEGIES
 from dal_toolbox.analysis.plots import COLORS, STYLES, new_axes, save
-from dal_toolbox.analysis.strategy_table import GROUPS, NEEDS, group_of
+from dal_toolbox.analysis.strategy_table import GROUPS, group_of, needs_of
 from dal_toolbox.progress import track
 
 Curve = dict[str, dict[int, float]]  # seconds by strategy and size
@@ -70,7 +71,7 @@ def plot(by_n: Curve, by_b: Curve, path: Path, options: argparse.Namespace) -> N
     ):
         seen = dict.fromkeys(GROUPS, 0)
         for name, curve in curves.items():
-            group = group_of(NEEDS.get(name, ()))
+            group = group_of(needs_of(STRATEGIES[name]))
             color = COLORS[GROUPS.index(group)]
             style = STYLES[seen[group] % len(STYLES)]
             marker = "osv^Dx"[seen[group] // len(STYLES) % 6]

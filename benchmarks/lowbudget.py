@@ -32,7 +32,7 @@ from dal_toolbox.active_learning.oracles import ORACLES
 from dal_toolbox.active_learning.strategies import STRATEGIES
 from dal_toolbox.analysis.plots import COLORS, new_axes, save
 from dal_toolbox.analysis.statistics import compare, holm, mean_and_interval
-from dal_toolbox.analysis.strategy_table import GROUPS, NEEDS, group_of
+from dal_toolbox.analysis.strategy_table import GROUPS, group_of, needs_of
 from dal_toolbox.classifiers import CLASSIFIERS
 from dal_toolbox.datasets import DATASETS, DatasetBundle
 from dal_toolbox.encoders.checkpoint import load_encoder
@@ -209,7 +209,7 @@ def present(labels: np.ndarray) -> list[int]:
 
 
 def group(name: str) -> str:
-    return group_of(NEEDS.get(name, ()))
+    return group_of(needs_of(STRATEGIES[name]) if name in STRATEGIES else ())
 
 
 def group_medians(curves: Curves) -> dict[str, np.ndarray]:

@@ -35,8 +35,9 @@ def test_is_finished_when_results_exist(tmp_path):
 
 def test_other_config_is_refused_with_the_key(tmp_path):
     append_lines(RunFolder(tmp_path, CONFIG).path / "results.jsonl", [{}])
-    other = {**CONFIG, "strategy": {"name": "random"}}
-    with pytest.raises(UserError, match=r"strategy.name: margin -> random.*overwrite=true"):
+    other = {**CONFIG, "strategy": {"name": "random", "batch": 3}, "random_seed": 1}
+    named = r"strategy.name: margin -> random and 2 more.*overwrite=true"
+    with pytest.raises(UserError, match=named):
         RunFolder(tmp_path, other)
 
 

@@ -82,9 +82,9 @@ class Journal:
                 self._take(index, label)
         bad = [(index, label) for index, label in pairs if not self._is_label(label)]
         if bad:
-            raise UserError(
-                f"label {np.asarray(bad[0][1]).tolist()!r} of item {self._name(bad[0][0])} is {self._wanted}"
-            )
+            index, label = bad[0]
+            label = label.item() if isinstance(label, np.generic) else label
+            raise UserError(f"label {label!r} of item {self._name(index)} is {self._wanted}")
 
     def class_of(self, name: str) -> int:
         """Number of a class; a name that is not known yet becomes the next class."""

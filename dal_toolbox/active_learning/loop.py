@@ -55,7 +55,7 @@ def run_cycles(
         num_initial: Labels before the first query: those of cycle 0.
         query_size: Labels of each further cycle; the last one takes what is left.
         num_cycles: Queries after the initial selection; fewer if the pool is used up.
-        seed: Of the run.
+        seed: Seed of the run.
         resume: Results of the same run, interrupted; only those that follow are yielded.
         pending: Items that the interrupted cycle had asked for: they are asked for again, whatever the
             strategy would choose now.

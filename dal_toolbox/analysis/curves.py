@@ -22,6 +22,10 @@ from dal_toolbox.io import read_json, read_lines, read_text
 from dal_toolbox.progress import log
 
 
+class _NothingMeasured(ValueError):
+    """A run that is complete and has no curve: its data have no labeled test item."""
+
+
 def load_curves(root: Path) -> list[LearningCurve]:
     """The curves of all finished runs below ``root``.
 
@@ -38,7 +42,7 @@ def load_curves(root: Path) -> list[LearningCurve]:
     curves = sorted(_labeled(found), key=lambda run: (run.setting, run.strategy, run.seed))
     if not curves:
         raise UserError(
-            f"no finished active-learning run below {shown(root)}; "
+            f"no finished active-learning run below {shown(root)} with a test accuracy; "
             "experiments/active_learning/main.py makes them (runs=<its output_dir>)"
         )
     curves = without_copies(curves)
@@ -72,6 +76,8 @@ def _finished(root: Path) -> Iterator[tuple[dict, LearningCurve]]:
             continue
         try:
             yield _read(file.parent)
+        except _NothingMeasured:
+            log.warning("left out, without a labeled test item: %s", shown(file.parent))
         except (UserError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             log.warning("left out, damaged: %s (%s)", shown(file.parent), shown(reason))
@@ -84,6 +90,8 @@ def _read(folder: Path) -> tuple[dict, LearningCurve]:
     if labels != sorted(labels):
         raise ValueError(f"results.jsonl: the numbers of labels fall: {labels}")
     measured = {num_labeled: metrics for num_labeled, metrics in rows if metrics}
+    if rows and not measured and results.get("metrics") == {}:
+        raise _NothingMeasured
     if not measured:
         raise ValueError("results.jsonl holds no metrics")
     final, notes = results.get("num_labeled"), results.get("notes")

@@ -1,4 +1,4 @@
-"""A map of features: which images an encoder holds for similar."""
+"""A map of features: images that an encoder finds similar lie close to each other."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ def tsne(features: np.ndarray, rng: np.random.Generator, perplexity: float = 30.
 
     Args:
         features: Shape: (n, d), n ≥ 4.
-        rng: Of the start.
+        rng: Generator of the start.
         perplexity: Effective number of neighbors.
 
     Returns:

@@ -17,7 +17,7 @@ UNSET = object()
 
 
 def settings(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What of each config differs from the others, the strategy, seed and places left aside.
+    """The keys in which each config differs from the others, without strategy, seed and places.
 
     Equal texts mean equal settings.
 

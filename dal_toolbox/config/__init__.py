@@ -8,6 +8,7 @@ from dal_toolbox.config.loading import (
     in_keys,
     load_features,
     make_dataset,
+    make_encoder,
     num_workers,
 )
 from dal_toolbox.config.parts import build, plain
@@ -21,6 +22,7 @@ __all__ = [
     "launch",
     "load_features",
     "make_dataset",
+    "make_encoder",
     "num_workers",
     "plain",
 ]

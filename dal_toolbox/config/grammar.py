@@ -95,4 +95,5 @@ def _culprit(key: str, value: str) -> str:
         if not character.isalnum() and _parsed(f"{key}={without}") is not None:
             return f"'{character}' (character {position + 1} of the value)"
     special = [each for each in value if not (each.isalnum() and each.isascii())]
+    special = [each for each in special if each in MEANT] or special
     return f"'{special[0]}'" if special else "the value"

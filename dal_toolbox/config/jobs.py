@@ -24,14 +24,23 @@ class Jobs:
         known = [number for number in swept.values() if number is not None]
         self.total = prod(known) if len(known) == len(swept) else None
         self.failures: list[tuple[str, str]] = []
+        self.stopped: Stopped | None = None
+        """How the only job ended; not raised in it, as Hydra would add a line of its own."""
         self._durations: list[float] = []
 
     def run(self, job: Callable[[], None]) -> None:
         """Runs a job.
 
         Raises:
-            Stopped: It is the only one, or the user interrupts it.
+            Stopped: The user interrupts a sweep, or another launcher collects errors itself.
         """
+        if HydraConfig.get().mode == RunMode.RUN:
+            try:
+                with plain_errors():
+                    job()
+            except Stopped as stopped:
+                self.stopped = stopped
+            return
         if not _is_local_sweep():
             with plain_errors():
                 job()

@@ -52,6 +52,8 @@ def launch(config_name: str, run: Callable[[dict, Path], None]) -> None:
             sys.argv[1:], swept_keys = prepare(sys.argv[1:], config_name)
             jobs = Jobs(swept_keys)
             _main(config_name, run, jobs)()
+            if jobs.stopped is not None:
+                raise jobs.stopped
     except Stopped as stopped:
         show(stopped.line)
         raise SystemExit(stopped.status) from None

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dal_toolbox.arguments import at_least, between, one_of
-from dal_toolbox.config.parts import build
+from dal_toolbox.config.parts import build, placed
 from dal_toolbox.datasets import DATASETS, DatasetBundle
 from dal_toolbox.datasets.selection import select_classes
 from dal_toolbox.encoders import Encoder, create_encoder, load_encoder
@@ -104,6 +104,11 @@ def encoder_maker(config: Mapping[str, Any]) -> EncoderMaker:
     checkpoint, node = config["encoder_checkpoint"], config.get("encoder")
     if checkpoint is not None and node is None:
         loaded = load_encoder(_path("encoder_checkpoint", checkpoint))
+        if not {"mean", "std"} <= loaded[1].keys():
+            raise UserError(
+                f"encoder_checkpoint={checkpoint}: its JSON file does not tell mean and std of the "
+                "channels that the encoder was trained with"
+            )
         return lambda bundle: loaded
     if checkpoint is not None or node is None:
         raise UserError(
@@ -113,7 +118,17 @@ def encoder_maker(config: Mapping[str, Any]) -> EncoderMaker:
         )
     if node.get("checkpoint") is not None:
         _path("encoder.checkpoint", node["checkpoint"])
-    return partial(_create_encoder, node, config["random_seed"])
+    return partial(_with_facts, config)
+
+
+def make_encoder(config: Mapping[str, Any], bundle: DatasetBundle) -> Encoder:
+    """The encoder of ``encoder`` for a dataset; weights that are not loaded come from the seed."""
+    seed_everything(config["random_seed"])
+    node = config["encoder"]
+    try:
+        return create_encoder(**node, image_size=bundle.image_size, in_channels=bundle.in_channels)
+    except (ValueError, UserError) as error:
+        raise placed(error, "encoder", node, node["name"]) from error
 
 
 def _path(key: str, value: Any) -> Path:
@@ -124,14 +139,14 @@ def _path(key: str, value: Any) -> Path:
     raise UserError(f"{key}={value}: no such file or folder")
 
 
-def _create_encoder(
-    node: Mapping[str, Any], seed: int, bundle: DatasetBundle
+def _with_facts(
+    config: Mapping[str, Any], bundle: DatasetBundle
 ) -> tuple[Encoder, Mapping[str, Any]]:
-    seed_everything(seed)  # weights that are loaded from nowhere are drawn
-    encoder = create_encoder(**node, image_size=bundle.image_size, in_channels=bundle.in_channels)
+    encoder, node = make_encoder(config, bundle), config["encoder"]
     if not (node.get("pretrained") or node.get("checkpoint")):
         name = node.get("model") or node["name"]
-        log.warning("encoder %s is untrained; encoder.pretrained=true loads weights", name)
+        key = "encoder.pretrained=true" if "pretrained" in node else "encoder.checkpoint=<file>"
+        log.warning("encoder %s is untrained; %s loads weights", name, key)
     mean, std = encoder.normalization or (bundle.mean, bundle.std)
     return encoder.eval(), {"mean": mean, "std": std}
 
@@ -146,7 +161,14 @@ def load_features(
         check: Is called with the dataset before features are extracted.
     """
     check_extraction(config)
-    source = config["features"]
+    source, seed = config["features"], config["random_seed"]
+    maker = encoder_maker(config) if source in OF_ENCODER else None
+
+    def seeded(bundle: DatasetBundle) -> tuple[Encoder, Mapping[str, Any]]:
+        assert maker is not None
+        made = maker(bundle)
+        seed_everything(seed)  # untrained: the weights with which a pretraining begins
+        return made
 
     def make_bundle() -> DatasetBundle:
         bundle = make_dataset(config)
@@ -159,7 +181,7 @@ def load_features(
             source,
             make_bundle,
             store=FeatureStore(Path(config["feature_dir"])),
-            make_encoder=encoder_maker(config) if source in OF_ENCODER else None,
+            make_encoder=seeded if maker is not None else None,
             on_error=config.get("features_on_error", "raise"),
             batch_size=config["batch_size"],
             num_workers=num_workers(config),

@@ -79,11 +79,6 @@ def _own(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
 
 def _try_encoder(encoders: Registry, node: dict[str, Any]) -> None:
     """Builds an encoder without memory; what depends on the images is left to the run."""
-    if node["name"] == "timm":
-        from dal_toolbox.encoders.base import is_timm_model
-
-        if not is_timm_model(node["model"]):
-            raise UserError(f"encoder.model={node['model']}: timm has no such model")
     if "pretrained" in node:
         node = {**node, "pretrained": False}
     try:

@@ -10,9 +10,9 @@ import numpy as np
 from dal_toolbox.datasets._decode import EXTENSIONS
 from dal_toolbox.datasets._form import Form, find_form, refuse_unclear
 from dal_toolbox.datasets._index import Survey, survey
-from dal_toolbox.datasets._names import as_text
 from dal_toolbox.datasets._wording import counted, listed
 from dal_toolbox.datasets.base import DatasetNotFound
+from dal_toolbox.datasets.names import as_text
 from dal_toolbox.datasets.split_files import BadSplitFile, find_split_files, read_split_files
 from dal_toolbox.errors import printable
 from dal_toolbox.progress import log

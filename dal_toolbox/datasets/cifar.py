@@ -110,8 +110,9 @@ def _read_batch(file: Path, key: bytes, classes: int) -> tuple[np.ndarray, np.nd
 
 
 def _classes(file: Path, key: str, number: int) -> tuple[str, ...]:
+    content = _load(file)
     try:
-        classes = tuple(name.decode() for name in _load(file)[key.encode()])
+        classes = tuple(name.decode() for name in content[key.encode()])
         if len(set(classes)) != number:
             raise ValueError(f"wanted the names of {number} classes")
         return classes
@@ -133,6 +134,8 @@ def _load(file: Path) -> Any:
 
 
 def _unexpected(file: Path, error: Exception) -> BadArchive:
+    if isinstance(error, BadArchive):  # it says all of this already
+        return error
     return BadArchive(
         f"{file} is no official batch file ({type(error).__name__}: {one_line(error)}); "
         f"delete the folder {file.parent} and start again"

@@ -9,6 +9,7 @@ import torch
 from dal_toolbox.datasets._bundles import check_drawing
 from dal_toolbox.datasets._splits import split_off
 from dal_toolbox.datasets.base import DATASETS, DatasetBundle, ImageArray
+from dal_toolbox.datasets.summary import log_summary
 
 TEST_SHARE = 0.2
 MEAN, STD = (0.3056,), (0.3762,)
@@ -33,7 +34,7 @@ def digits(*, val_size: float = 0.0, split_seed: int = 0) -> DatasetBundle:
     whole = ImageArray(torch.from_numpy(pixels), target, names)
     rest, test = split_off(whole.targets, TEST_SHARE, split_seed, "test")
     train, val = split_off(whole.targets[rest], val_size, split_seed, "val")
-    return DatasetBundle(
+    bundle = DatasetBundle(
         name="digits",
         train=whole.subset(rest[train]),
         val=whole.subset(rest[val]) if len(val) else None,
@@ -44,6 +45,8 @@ def digits(*, val_size: float = 0.0, split_seed: int = 0) -> DatasetBundle:
         mean=MEAN,
         std=STD,
     )
+    log_summary(bundle)
+    return bundle
 
 
 def _file() -> Path:

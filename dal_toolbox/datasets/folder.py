@@ -9,7 +9,6 @@ import numpy as np
 from dal_toolbox.arguments import at_least, between, one_of
 from dal_toolbox.datasets._decode import MAX_PIXELS, CorruptImage, decode, shorter_side
 from dal_toolbox.datasets._layout import Layout, read_layout
-from dal_toolbox.datasets._names import as_text
 from dal_toolbox.datasets._splits import (
     BadShare,
     check_shares,
@@ -19,6 +18,7 @@ from dal_toolbox.datasets._splits import (
 )
 from dal_toolbox.datasets.base import DATASETS, DatasetBundle, DatasetNotFound
 from dal_toolbox.datasets.files import ImageFiles, OnError
+from dal_toolbox.datasets.names import as_text
 from dal_toolbox.datasets.opening import (
     PACK_BYTES,
     Pack,

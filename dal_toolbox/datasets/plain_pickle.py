@@ -25,7 +25,7 @@ def read_pickle(file: Path) -> Any:
 
     ``pickle`` itself builds whatever the file asks for: with numpy's classes alone a file can
     crash the process, or take all memory. The opcodes here are those that Python 2 writes for
-    numbers, text, lists, dicts and arrays; text becomes bytes.
+    numbers, text, lists, dicts and arrays, and Python 3 up to protocol 4; text becomes bytes.
 
     Raises:
         ValueError: It asks for anything else, or is no pickle.
@@ -49,17 +49,21 @@ def _run(stream: IO[bytes]) -> Any:
         name = opcode.name
         if number == MAX_OPCODES:
             raise ValueError("it holds more values than any file that is read here")
-        if isinstance(argument, str) and name in _VALUES:
+        if name in ("BINUNICODE", "SHORT_BINUNICODE"):
+            stack.append(str(argument).encode())
+        elif isinstance(argument, str) and name in _VALUES:
             stack.append(argument.encode("latin-1"))  # as pickletools decodes the text of Python 2
         elif name in _VALUES:
             stack.append(_CONSTANTS.get(name, argument))
         elif name in ("BINPUT", "LONG_BINPUT"):
             memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
             stack.append(memo[argument])
         elif name == "STOP":
             return stack.pop()
-        elif name != "PROTO":
+        elif name not in ("PROTO", "FRAME"):
             _apply(name, argument, stack)
     raise ValueError("it does not end")
 
@@ -99,6 +103,9 @@ def _apply(name: str, argument: Any, stack: list[Any]) -> None:
             _set_items(stack[-1], values)
         case "GLOBAL":
             stack.append(_Global(argument))
+        case "STACK_GLOBAL":
+            module, name = stack[-2:]
+            stack[-2:] = [_Global(f"{module.decode()} {name.decode()}")]
         case "REDUCE":
             arguments = stack.pop()
             stack[-1] = _call(stack[-1], arguments)

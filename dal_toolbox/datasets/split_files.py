@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from dal_toolbox.datasets._names import as_name, as_text
 from dal_toolbox.datasets._roles import SPLIT_OF_WORD, WORDS, resembles_split
+from dal_toolbox.datasets.names import as_name, as_text
 from dal_toolbox.errors import UserError, printable
 from dal_toolbox.io import ERRORS
 from dal_toolbox.progress import log

@@ -10,10 +10,10 @@ from dal_toolbox.progress import log
 
 PERMISSIVE = ("apache-2.0", "mit", "bsd-3-clause")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-WAY_OUT = "use encoder.pretrained=false, or weights of your own: encoder.checkpoint=<file>"
+WAY_OUT = "use pretrained=false, or weights of your own: checkpoint=<file>"
 
 
-class PretrainedUnavailable(UserError):
+class PretrainedUnavailable(UserError, ValueError):
     """Pretrained weights that do not exist or cannot be downloaded."""
 
 
@@ -21,7 +21,7 @@ def pretrained_config(name: str) -> Any:
     """What timm knows about a model and its weights; None where it has none.
 
     Raises:
-        UserError: The tag after the dot names no weights.
+        ValueError: The tag after the dot names no weights.
     """
     import timm
 
@@ -30,7 +30,9 @@ def pretrained_config(name: str) -> Any:
     except RuntimeError as error:
         model, _, tag = name.partition(".")
         known = ", ".join(_with_weights(f"{model}.*")) or "none"
-        raise UserError(f"'{model}' of timm has no weights '{tag}'. Known: {known}") from error
+        raise ValueError(
+            f"model={name}: '{model}' of timm has no weights '{tag}'. Known: {known}"
+        ) from error
 
 
 def check_pretrained(name: str) -> None:
@@ -46,7 +48,7 @@ def check_pretrained(name: str) -> None:
         others = ", ".join(_with_weights(f"{name.partition('.')[0][:9]}*")[:3])
         hint = f" (of its family: {others})" if others else ""
         raise PretrainedUnavailable(
-            f"no pretrained weights for '{name}': timm knows none{hint}; {WAY_OUT}"
+            f"pretrained=true: no pretrained weights for '{name}': timm knows none{hint}; {WAY_OUT}"
         )
     license_ = config.license or "unknown license"
     say = log.info if license_ in PERMISSIVE else log.warning  # it may forbid commercial use
@@ -58,7 +60,7 @@ def check_pretrained(name: str) -> None:
 def unavailable(name: str, reason: str) -> PretrainedUnavailable:
     """The error of weights that exist but do not come."""
     return PretrainedUnavailable(
-        f"no pretrained weights for '{name}': {reason}. They are downloaded once, "
+        f"pretrained=true: no pretrained weights for '{name}': {reason}. They are downloaded once, "
         f"with a network; without one, {WAY_OUT}"
     )
 

@@ -1,9 +1,10 @@
 """ResNets whose stem fits the image size (He et al., 2016, https://arxiv.org/abs/1512.03385)."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
+from dal_toolbox.arguments import one_of
 from dal_toolbox.encoders.base import ENCODERS, Encoder
 from dal_toolbox.encoders.timm import build_timm
 from dal_toolbox.progress import log
@@ -24,6 +25,10 @@ class ResNet(Encoder):
         in_channels: Channels of the images.
         stem: ``small`` (3×3, stride 1), ``imagenet`` (7×7, stride 2, max-pooling), or by image size.
         pretrained: Loads ImageNet weights; those of the first convolution are lost in a small stem.
+
+    Raises:
+        ValueError: A size or a choice cannot be meant.
+        PretrainedUnavailable: The weights cannot be downloaded.
     """
 
     def __init__(
@@ -36,7 +41,8 @@ class ResNet(Encoder):
         pretrained: bool = False,
     ) -> None:
         super().__init__()
-        self.model = build_timm(model, image_size, pretrained=pretrained, in_chans=in_channels)
+        one_of(get_args(Stem), stem=stem)
+        self.model = build_timm(model, image_size, in_channels, pretrained=pretrained)
         if stem == "small" or (stem == "auto" and image_size <= SMALL_IMAGE):
             if pretrained:
                 log.warning("stem=small: the first convolution of the pretrained %s is new", model)
@@ -58,6 +64,7 @@ def _register(name: str) -> None:
         return ResNet(name, image_size, in_channels, stem=stem, pretrained=pretrained)
 
     build.__qualname__ = build.__name__ = name
+    build.__doc__ = f"The ``{name}`` of timm; images of up to {SMALL_IMAGE} px get a small stem."
 
 
 for _name in ("resnet18", "resnet34", "resnet50"):

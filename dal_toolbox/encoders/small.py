@@ -3,7 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dal_toolbox.encoders.base import ENCODERS, Encoder
+from dal_toolbox.arguments import at_least, between
+from dal_toolbox.encoders.base import ENCODERS, Encoder, check_sizes
+
+WIDEST = 2**10  # channels: 0.3 billion parameters
 
 
 @ENCODERS.register("small")
@@ -18,10 +21,16 @@ class SmallResNet(Encoder):
         image_size: Height and width of the images, in pixels.
         in_channels: Channels of the images.
         width: Channels of the first block; the stem has 3/4 as many, the last block four times as many.
+
+    Raises:
+        ValueError: A size cannot be meant.
     """
 
     def __init__(self, image_size: int, in_channels: int, *, width: int = 32) -> None:
         super().__init__()
+        check_sizes(image_size, in_channels)
+        at_least(2, width=width)
+        between(2, WIDEST, width=width)
         stride = 1 if image_size <= 16 else 2
         stem = 3 * width // 4
         self.conv1 = nn.Conv2d(in_channels, stem, 3, stride, padding=1, bias=False)

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from dal_toolbox.encoders._matching import Match, find_matches
 from dal_toolbox.encoders._weight_files import read_tensors
 from dal_toolbox.encoders.base import Encoder
-from dal_toolbox.errors import UserError
+from dal_toolbox.errors import UserError, printable
 from dal_toolbox.progress import log
 
 COUNTER = (
     "num_batches_tracked"  # steps of a BatchNorm; old files lack it, and nothing depends on it
 )
-STEMS = {(7, 3): "7x7: choose encoder.stem=imagenet", (3, 7): "3x3: choose encoder.stem=small"}
+STEMS = {(7, 3): "7x7: choose stem=imagenet", (3, 7): "3x3: choose stem=small"}
 Shape = tuple[int, ...]
 
 
@@ -92,14 +92,34 @@ def load_weights(
     if not matches:
         raise UserError(_nothing_fits(path, name, wanted, tensors, prefix))
     values = {ours: tensors[theirs] for ours, theirs in matches[0].names.items()}
+    _check_numbers(path, name, wanted, values)
     resized = _resize_positions(network, wanted, values)
     report = _report(wanted, values, tensors, matches, resized)
     if not report.matched or (strict and not report.complete):
         raise UserError(_too_few(path, name, report))
     fitting = {key: value for key, value in values.items() if value.shape == wanted[key].shape}
     network.load_state_dict(fitting, strict=False)
-    log.info("%s: %s", path.name, report.line(name))
+    log.info("%s: %s", printable(path.name), printable(report.line(name)))
     return report
+
+
+def _check_numbers(
+    path: Path, name: str, wanted: Mapping[str, Tensor], values: Mapping[str, Tensor]
+) -> None:
+    """Weights are finite, and no codes of a quantized network."""
+    for key, value in values.items():
+        if not wanted[key].is_floating_point() or value.shape != wanted[key].shape:
+            continue
+        if not value.is_floating_point():
+            raise UserError(
+                f"{path} does not fit {name}: {key} holds {value.dtype}, where real numbers are "
+                "wanted; give the weights before they were quantized"
+            )
+        if not bool(value.float().isfinite().all()):
+            raise UserError(
+                f"{path} does not fit {name}: {key} holds NaN or infinity; a training that "
+                "diverged, or a damaged file"
+            )
 
 
 def _network(encoder: Encoder) -> nn.Module:

@@ -5,13 +5,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dal_toolbox.arguments import one_of
 from dal_toolbox.encoders._pretrained import (
     check_pretrained,
     pretrained_config,
     unavailable,
 )
-from dal_toolbox.encoders.base import ENCODERS, Encoder
-from dal_toolbox.errors import UserError
+from dal_toolbox.encoders.base import (
+    ENCODERS,
+    Encoder,
+    check_rates,
+    check_sizes,
+    did_you_mean,
+    is_timm_model,
+)
 from dal_toolbox.progress import log
 
 
@@ -26,11 +33,13 @@ class TimmEncoder(Encoder):
         in_channels: Channels of the images.
         model: Name of the model, with a tag for the weights: ``vit_small_patch14_dinov2.lvd142m``.
         pretrained: Loads the published weights.
-        drop_path_rate: Stochastic depth; models without it raise.
+        drop_path_rate: Probability of leaving out a block in training (stochastic depth); models
+            without it refuse more than 0.
 
     Raises:
+        ValueError: There is no such model, it cannot work on images of this size, or it has no
+            stochastic depth.
         PretrainedUnavailable: There are no weights of this name, or no network to fetch them.
-        UserError: The model cannot work on images of this size.
     """
 
     def __init__(
@@ -43,10 +52,9 @@ class TimmEncoder(Encoder):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        options: dict[str, Any] = {"in_chans": in_channels}
-        if drop_path_rate > 0:
-            options["drop_path_rate"] = drop_path_rate
-        self.model = build_timm(model, image_size, pretrained=pretrained, **options)
+        check_rates(drop_path_rate=drop_path_rate)
+        options = {"drop_path_rate": drop_path_rate} if drop_path_rate > 0 else {}
+        self.model = build_timm(model, image_size, in_channels, pretrained=pretrained, **options)
         self.num_features = output_width(self.model, model, image_size, in_channels)
         config = pretrained_config(model)
         if pretrained and config is not None and in_channels == len(config.mean):
@@ -57,37 +65,63 @@ class TimmEncoder(Encoder):
         return self.model(images)
 
 
-def build_timm(name: str, image_size: int, *, pretrained: bool, **options: Any) -> nn.Module:
-    """``timm.create_model`` without classifier, for an image size, with errors a person can use."""
+def build_timm(
+    name: str, image_size: int, in_channels: int, *, pretrained: bool, **options: Any
+) -> nn.Module:
+    """``timm.create_model`` without classifier, for an image size, with errors a person can use.
+
+    Raises:
+        ValueError: What is wrong begins with ``model``, ``image_size`` or the name of an option.
+        PretrainedUnavailable: There are no weights of this name, or no network to fetch them.
+    """
     import timm
 
+    check_sizes(image_size, in_channels)
+    one_of([True, False], pretrained=pretrained)
+    if not is_timm_model(name):
+        hint = did_you_mean(name, timm.list_models())
+        raise ValueError(f"model={name}: timm has no such model.{hint}")
     config = pretrained_config(name)
     if pretrained:
         check_pretrained(name)
     if config is not None and config.fixed_input_size:
         options["img_size"] = image_size
     try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+        return timm.create_model(
+            name, pretrained=pretrained, num_classes=0, in_chans=in_channels, **options
+        )
+    except MemoryError:
+        raise
     except Exception as error:  # of timm, torch, the file system, or a client of the network
         if pretrained:
             raise unavailable(name, _first_line(error)) from error
-        raise UserError(f"encoder '{name}' at {image_size} px: {_first_line(error)}") from error
+        for key, value in options.items():
+            if isinstance(error, TypeError) and f"'{key}'" in str(error):
+                raise ValueError(
+                    f"{key}={value!r}: the model '{name}' has no such option"
+                ) from error
+        raise ValueError(
+            f"image_size={image_size}: the model '{name}' cannot be built for it "
+            f"({_first_line(error)})"
+        ) from error
 
 
 def output_width(model: nn.Module, name: str, image_size: int, in_channels: int) -> int:
     """Length of the feature vectors, found by tracing shapes through the model; no batch is computed.
 
     Raises:
-        UserError: Images of this size do not pass through the model.
+        ValueError: Images of this size do not pass through the model.
     """
     training = model.training
     model.eval()
     try:
         features = _shapes_only(model, torch.empty(1, in_channels, image_size, image_size))
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a model of others raises
-        raise UserError(
-            f"encoder '{name}' cannot take images of {image_size} px ({_first_line(error)}); "
-            "choose another dataset.image_size or another encoder, such as resnet18"
+        raise ValueError(
+            f"image_size={image_size}: the model '{name}' cannot take images of {image_size} px "
+            f"({_first_line(error)}); choose another size or another encoder, such as resnet18"
         ) from error
     finally:
         model.train(training)
@@ -114,7 +148,7 @@ def _warn_of_border(model: nn.Module, name: str, image_size: int) -> None:
         size = max(1, image_size // patch) * patch
         log.warning(
             "%s: patches of %d px do not divide %d px, so that the last %d pixels may never be "
-            "seen; dataset.image_size=%d has no such border",
+            "seen; image_size=%d has no such border",
             *(name, patch, image_size, image_size % patch, size),
         )
 

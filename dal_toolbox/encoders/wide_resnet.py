@@ -3,10 +3,11 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dal_toolbox.encoders.base import ENCODERS, Encoder
-from dal_toolbox.errors import UserError
+from dal_toolbox.arguments import at_least, between
+from dal_toolbox.encoders.base import ENCODERS, Encoder, check_rates, check_sizes
 
 SMALLEST = 8  # pixels: the last group works on a quarter of the image
+DEEPEST, WIDEST = 1000, 20  # of the paper's networks the largest are 40 deep, or 20 wide
 
 
 class WideResNet(Encoder):
@@ -20,16 +21,18 @@ class WideResNet(Encoder):
         in_channels: Channels of the images.
         depth: Number of convolutions, 6 n + 4 with n blocks in a group.
         width: Widening factor k.
-        dropout: Probability between the convolutions of a block.
+        dropout: Probability of dropout between the convolutions of a block.
 
     Raises:
-        UserError: The images are too small, the depth is not 6 n + 4, or ``dropout`` is not in [0, 1).
+        ValueError: The images are too small, the depth is not 6 n + 4, ``dropout`` is not in [0, 1),
+            or a size cannot be meant.
     """
 
     def __init__(
         self, image_size: int, in_channels: int, depth: int, width: int, *, dropout: float = 0.0
     ) -> None:
         super().__init__()
+        check_sizes(image_size, in_channels)
         _check(image_size, depth, width, dropout)
         blocks = (depth - 4) // 6
         channels = [16, 16 * width, 32 * width, 64 * width]
@@ -84,16 +87,18 @@ def _group(
 
 
 def _check(image_size: int, depth: int, width: int, dropout: float) -> None:
-    name = f"wide_resnet{depth}_{width}"
+    at_least(10, depth=depth)
+    at_least(1, width=width)
+    between(10, DEEPEST, depth=depth)
+    between(1, WIDEST, width=width)
+    check_rates(dropout=dropout)
+    if (depth - 4) % 6:
+        raise ValueError(f"depth={depth}: must be 6 n + 4, such as 16, 28 or 40")
     if image_size < SMALLEST:
-        raise UserError(
-            f"{name} on images of {image_size} pixels: give at least {SMALLEST}, "
-            "or choose encoder=small"
+        raise ValueError(
+            f"image_size={image_size}: must be at least {SMALLEST} for wide_resnet{depth}_{width}; "
+            "the encoder small takes smaller images"
         )
-    if depth < 10 or (depth - 4) % 6:
-        raise UserError(f"{name}: depth={depth}: give 6 n + 4, such as 16, 28 or 40")
-    if not 0 <= dropout < 1:
-        raise UserError(f"{name}: dropout={dropout}: give a number from 0 to less than 1")
 
 
 def _register(depth: int, width: int) -> None:
@@ -104,6 +109,7 @@ def _register(depth: int, width: int) -> None:
         return WideResNet(image_size, in_channels, depth, width, dropout=dropout)
 
     build.__qualname__ = build.__name__ = name
+    build.__doc__ = f"WRN-{depth}-{width}: {depth} convolutions, {64 * width} features."
 
 
 for _depth, _width in ((28, 2), (28, 10)):

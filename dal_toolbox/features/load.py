@@ -9,6 +9,7 @@ import torch
 
 from dal_toolbox.augment import EvalTransform
 from dal_toolbox.datasets import Images
+from dal_toolbox.datasets.names import as_utf8
 from dal_toolbox.encoders import Encoder
 from dal_toolbox.features.extract import check_options, extract_features, input_size
 from dal_toolbox.features.features import Features
@@ -69,7 +70,7 @@ def encoder_features(
             num_workers=num_workers, device=place, precision=precision, dtype=dtype,
             description=f"features of {split}",
         )  # fmt: skip
-        return Features(values, torch.from_numpy(images.targets), images.names, spec.key)
+        return Features(values, torch.from_numpy(images.targets), _names(images), spec.key)
 
     return replace(store.get(spec, compute), items=images.batch)
 
@@ -81,6 +82,11 @@ def raw_features(images: Images, batch_size: int = 512) -> Features:
         rows = np.arange(start, min(start + batch_size, len(images)))
         values[start : start + batch_size] = images.batch(rows).flatten(1) / 255
     return Features(
-        values, torch.from_numpy(images.targets), images.names, images.fingerprint,
+        values, torch.from_numpy(images.targets), _names(images), images.fingerprint,
         items=images.batch,
     )  # fmt: skip
+
+
+def _names(images: Images) -> list[str]:
+    """Names that are kept with features and labels, and must not depend on the locale."""
+    return [as_utf8(name) for name in images.names]

@@ -162,13 +162,14 @@ class RunFolder:
         if not file.exists() or not self.has_begun:
             return []
         old, new = _flat(_read_config(file)), _flat(config)
-        changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+        keys = sorted({*old, *new}, key=lambda key: (not key.endswith(".name"), key))  # parts first
+        changed = [key for key in keys if old.get(key) != new.get(key)]
         changed = [key for key in changed if key.split(".")[0] not in PLACES]
         shown = {key: f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed}
         grown = [key for key in changed if key in lengthens and _is_longer(old, new, key)]
         others = [shown[key] for key in changed if key not in grown]
         if others:
-            more = f" and {len(others) - 1} more keys" if len(others) > 1 else ""
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
             may = f" (only {', '.join(sorted(lengthens))} may grow)" if lengthens else ""
             raise UserError(
                 f"{self.path} holds a run with another config ({others[0]}{more}){may}; choose "

@@ -46,8 +46,8 @@ def main(config: dict[str, Any], folder: Path) -> None:
     run = RunFolder(folder, config, overwrite=config["overwrite"], lengthens=["num_cycles"])
     if run.finished:
         return
-    data = load_features(config, check=lambda bundle: check_size(config, len(bundle.train)))
-    check_size(config, len(data.train))
+    data = load_features(config, check=lambda bundle: check_pool(config, bundle.train.targets))
+    check_pool(config, data.train.targets.numpy())
     journal = open_journal(run, data)
     oracle = make_oracle(config, data.train.targets.numpy(), run.path, data.train.names)
     if isinstance(oracle, FileOracle):
@@ -109,10 +109,18 @@ def check(config: dict[str, Any]) -> tuple[QueryStrategy, InitialSelection]:
     return strategy, initial
 
 
-def check_size(config: dict[str, Any], size: int) -> None:
-    """Checks whether the pool is large enough for the first labels."""
-    if config["num_initial"] > size:
-        raise UserError(f"num_initial={config['num_initial']} of a pool of {size} items")
+def check_pool(config: dict[str, Any], targets: np.ndarray) -> None:
+    """Checks whether the pool is large enough for the first labels, and has those of a simulation."""
+    if config["num_initial"] > len(targets):
+        raise UserError(
+            f"num_initial={config['num_initial']}: must be at most the pool's {len(targets)} items"
+        )
+    unknown = int((targets < 0).sum())
+    if unknown and config["oracle"]["name"] == "simulated":
+        raise UserError(
+            f"{unknown} of {len(targets)} items of the pool have no label, and oracle=simulated needs "
+            "all: oracle=file lets a person answer"
+        )
 
 
 def make_oracle(

@@ -9,6 +9,7 @@ from dal_toolbox.active_learning.journal import SET_ASIDE, Journal
 from dal_toolbox.active_learning.oracles.file import SKIP, LabelsWanted
 from dal_toolbox.analysis.sheet import write_sheet
 from dal_toolbox.config import make_dataset
+from dal_toolbox.datasets.names import as_name
 from dal_toolbox.progress import log
 from dal_toolbox.runs import RunFolder
 
@@ -18,7 +19,7 @@ SHOWN = 200  # images on a contact sheet
 def locate(config: dict[str, Any], name: str) -> Path | None:
     """The path of an image of a data set that lies in a folder."""
     root = (config["dataset"] or {}).get("root")
-    path = Path(root).expanduser() / name if root else None
+    path = Path(root).expanduser() / as_name(name) if root else None
     return path.resolve() if path is not None and path.exists() else None
 
 

@@ -62,6 +62,11 @@ def check(config: dict[str, Any]) -> None:
     with in_keys():
         one_of([True, False], compare_untrained=config["compare_untrained"])
         _check_subsets(config["images_per_class"], config["num_repeats"])
+    if config["compare_untrained"] and not (config["encoder_checkpoint"] or config.get("encoder")):
+        raise UserError(
+            f"compare_untrained=true: features={config['features']} has no encoder to compare with; "
+            "give encoder_checkpoint=<run folder of experiments/ssl/main.py>, or encoder=<name>"
+        )
     make_classifier(config, num_classes=2)
 
 

@@ -35,6 +35,7 @@ def main(config: dict[str, Any], folder: Path) -> None:
     make_encoder = encoder_maker(config)
     bundle = make_dataset(config)
     splits = splits_of(bundle, config["splits"])
+    check_neighbors(bundle, splits, config["num_neighbors"])
     encoder, facts = make_encoder(bundle)
     digest = encoder_digest(encoder)
     results: dict[str, Any] = {}
@@ -62,6 +63,17 @@ def check(config: dict[str, Any]) -> None:
             raise ValueError(f"splits={splits}: must be null or a list of {', '.join(SPLITS)}")
         for split in splits_named(splits):
             one_of(SPLITS, splits=split)
+
+
+def check_neighbors(bundle: DatasetBundle, splits: list[str], number: int) -> None:
+    """Checks whether every split has so many neighbors, before the work of hours."""
+    for split in splits:
+        size = len(getattr(bundle, split))
+        if number >= size:
+            raise UserError(
+                f"num_neighbors={number}: {split} has {size} images, and none is its own neighbor; "
+                f"choose less, or leave it out of splits"
+            )
 
 
 def splits_named(splits: list[str] | str | None) -> list[str]:

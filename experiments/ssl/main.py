@@ -10,12 +10,11 @@ import outputs
 import parts
 
 from dal_toolbox.analysis.plots import plot_pretraining
-from dal_toolbox.config import launch, make_dataset
+from dal_toolbox.config import launch, make_dataset, make_encoder
 from dal_toolbox.datasets import DatasetBundle
-from dal_toolbox.encoders import create_encoder, save_encoder
+from dal_toolbox.encoders import save_encoder
 from dal_toolbox.progress import log
 from dal_toolbox.runs import RunFolder
-from dal_toolbox.seeding import seed_everything
 from dal_toolbox.ssl.evaluation import Evaluation
 from dal_toolbox.ssl.loggers import make_loggers
 from dal_toolbox.ssl.pretrain import PretrainResult, pretrain
@@ -32,10 +31,7 @@ def main(config: dict[str, Any], folder: Path) -> None:
     images = bundle.unlabeled or bundle.train
     run.stand_on({"training data": f"{len(images)} images ({images.fingerprint[:16]})"})
     outputs.write_data(run, bundle)
-    seed_everything(config["random_seed"])  # all weights come from it
-    encoder = create_encoder(
-        **config["encoder"], image_size=bundle.image_size, in_channels=bundle.in_channels
-    )
+    encoder = make_encoder(config, bundle)
     method, options = parts.make_method(config, encoder), parts.make_options(config)
     with parts.in_keys():
         facts = parts.facts_of(bundle)

@@ -46,6 +46,21 @@ def test_new_classes_skipped_items_and_corrections(oracle, journal, caplog):
     assert journal.labels == {0: 0, 1: -1}
 
 
+def test_a_table_in_latin_1(tmp_path):
+    oracle = FileOracle(
+        tmp_path, ["Käse.jpg", "caf\udce9.jpg", "two\udcfc.jpg", "twoü.jpg"], lambda name: None
+    )
+    journal = Journal(tmp_path / "labels.jsonl", classes=["crème"])
+    table = "file,label\nKäse.jpg,crème\ncafé.jpg,crème\ntwoü.jpg,crème\n"
+    oracle.file.write_bytes(table.encode("latin-1"))
+    assert oracle.read(journal) == 3
+    assert journal.labels == {0: 0, 1: 0, 2: 0}
+    assert journal.classes == ["crème"]
+    oracle.file.write_text(table)
+    assert oracle.read(journal) == 1
+    assert journal.labels == {0: 0, 1: 0, 2: 0, 3: 0}
+
+
 @pytest.mark.parametrize(
     "text",
     [

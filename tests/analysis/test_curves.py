@@ -106,6 +106,14 @@ def test_a_folder_in_place_of_a_file_is_damage(runs, write_run, warnings, file):
     assert warnings()[0].startswith(f"left out, damaged: {broken} ({file}")
 
 
+def test_a_run_without_test_labels_is_not_called_damaged(runs, write_run, warnings):
+    folder = write_run(runs / "unmeasured", "margin", 7, [0.1])
+    (folder / "results.jsonl").write_text(line(metrics={}) + "\n")
+    (folder / "results.json").write_text('{"num_labeled": 10, "metrics": {}}')
+    assert len(load_curves(runs)) == 6
+    assert warnings() == [f"left out, without a labeled test item: {folder}"]
+
+
 def test_cycles_without_metrics_are_no_points(runs, write_run):
     folder = write_run(runs / "partly", "a", 7, [0.1, 0.2, 0.3, 0.4], (10, 20, 20, 30))
     rows = [json.loads(text) for text in (folder / "results.jsonl").read_text().splitlines()]

@@ -132,5 +132,5 @@ def test_the_warning_names_the_model(config, caplog):
     maker = encoder_maker({**config, "encoder": {"name": "small", "width": 8}})
     bundle = type("Bundle", (), {"image_size": 8, "in_channels": 1, "mean": (0.5,), "std": (0.2,)})
     maker(bundle)
-    assert "encoder small is untrained" in caplog.text
+    assert "encoder small is untrained; encoder.checkpoint=<file> loads weights" in caplog.text
     assert Path(config["dataset_path"]).exists()

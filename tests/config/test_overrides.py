@@ -38,6 +38,11 @@ def test_documented_spellings(given, meant):
     assert expand_aliases([given], "ssl") == meant
 
 
+def test_the_character_that_cannot_be_read_is_named():
+    with pytest.raises(UserError, match=r": '\(' has a meaning of its own"):
+        check(["output_dir=/data/x(1)"], "ssl")
+
+
 def test_seed_001_arguments_keep_their_names():
     check(
         ["ssl_model=simclr", "dataset=CIFAR10", "le_model.num_epochs=90",

@@ -199,6 +199,21 @@ class Evil:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.parametrize("protocol", [3, 4])
+def test_batches_that_were_saved_again_by_python_3(tmp_path, cifar10_files, protocol):
+    folder = tmp_path / "cifar-10-batches-py"
+    write_folder(folder, cifar10_files)
+    before = DATASETS.build("CIFAR10", dataset_path=tmp_path)
+    for name, value in cifar10_files.items():
+        coded = {key.encode(): value for key, value in value.items()}
+        if "label_names" in value:
+            coded[b"label_names"] = [label.encode() for label in value["label_names"]]
+        (folder / name).write_bytes(pickle.dumps(coded, protocol))
+    again = DATASETS.build("CIFAR10", dataset_path=tmp_path)
+    assert again.classes == before.classes
+    assert again.train.fingerprint == before.train.fingerprint
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_a_pickle_runs_no_code(tmp_path, cifar10_files, protocol):
     write_folder(tmp_path / "cifar-10-batches-py", cifar10_files)
@@ -298,6 +313,14 @@ def test_labels_outside_of_the_classes_are_named(tmp_path, cifar10_files, labels
     write_folder(tmp_path / "cifar-10-batches-py", cifar10_files)
     with pytest.raises(BadArchive, match="test_batch is no official"):
         DATASETS.build("CIFAR10", dataset_path=tmp_path)
+
+
+def test_a_hostile_list_of_classes_is_named_once(tmp_path, cifar10_files):
+    write_folder(tmp_path / "cifar-10-batches-py", cifar10_files)
+    (tmp_path / "cifar-10-batches-py/batches.meta").write_bytes(HOSTILE["attributes"])
+    with pytest.raises(BadArchive) as caught:
+        DATASETS.build("CIFAR10", dataset_path=tmp_path)
+    assert str(caught.value).count("batches.meta") == 1
 
 
 def test_wrong_numbers_of_classes_are_named(tmp_path, cifar10_files):

@@ -10,6 +10,7 @@ import pytest
 
 from dal_toolbox.datasets import DATASETS, DatasetBundle, DatasetNotFound
 from dal_toolbox.datasets._statistics import channel_statistics
+from dal_toolbox.datasets.summary import describe
 
 OFFICIAL = runpy.run_path(str(Path(__file__).with_name("official.py")))
 RUN_OBJECTS = {"dataset_path", "seed", "num_workers"}
@@ -31,6 +32,15 @@ def test_dataset(name, tmp_path, check_bundle):
     again = build(name, tmp_path)
     assert again.train.fingerprint == bundle.train.fingerprint
     assert again.classes == bundle.classes
+
+
+@pytest.mark.parametrize("name", list(DATASETS))
+def test_what_was_found_is_one_line_of_the_log(name, tmp_path, caplog):
+    OFFICIAL["MAKE"][name](tmp_path)
+    with caplog.at_level("INFO"):
+        bundle = build(name, tmp_path)
+    start = f"{bundle.name}: {describe(bundle)}"
+    assert len([text for text in caplog.messages if text.startswith(start)]) == 1
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "digits"])

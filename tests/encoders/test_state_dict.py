@@ -159,8 +159,8 @@ def test_position_embeddings_follow_the_image_size(tmp_path):
 
 @pytest.mark.parametrize(
     ("file", "wanted", "way_out"),
-    [("imagenet", "small", "7x7: choose encoder.stem=imagenet"),
-     ("small", "imagenet", "3x3: choose encoder.stem=small")],
+    [("imagenet", "small", "7x7: choose stem=imagenet"),
+     ("small", "imagenet", "3x3: choose stem=small")],
 )  # fmt: skip
 def test_other_stem_says_which(file, wanted, way_out, tmp_path):
     torch.save(resnet(file).state_dict(), tmp_path / "w.pth")
@@ -216,7 +216,7 @@ class Code:
 @pytest.mark.parametrize("content", [Code(), {"state_dict": {}, "x": Code()}, nn.Linear(2, 2)])
 def test_code_is_refused_in_one_line(content, tmp_path):
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(UserError, match="holds pickled code") as caught:
+    with pytest.raises(UserError, match="holds objects other than tensors") as caught:
         load_weights(resnet(), tmp_path / "w.pth")
     assert "\n" not in str(caught.value)
 
@@ -255,11 +255,11 @@ def test_create_encoder_starts_from_a_file(tmp_path):
 
 
 def test_two_sources_of_weights_are_one_too_many(tmp_path):
-    with pytest.raises(UserError, match="both give weights; choose one"):
+    with pytest.raises(ValueError, match=r"^checkpoint=.*: pretrained=true gives weights, too"):
         create_encoder("resnet18", image_size=32, pretrained=True, checkpoint=tmp_path / "w.pth")
 
 
 def test_foreign_file_needs_a_name(tmp_path, source):
     torch.save(source.state_dict(), tmp_path / "w.pth")
-    with pytest.raises(UserError, match="encoder=<name> encoder.checkpoint=.*w.pth"):
+    with pytest.raises(UserError, match="weights from elsewhere .* beside checkpoint=.*w.pth"):
         load_encoder(tmp_path / "w.pth")

@@ -7,7 +7,6 @@ from torch import nn
 
 from dal_toolbox.encoders import create_encoder
 from dal_toolbox.encoders.wide_resnet import WideBlock, WideResNet
-from dal_toolbox.errors import UserError
 
 
 def parameters(module):
@@ -63,9 +62,9 @@ def test_every_parameter_learns():
 
 
 def test_mistakes_are_plain_lines():
-    with pytest.raises(UserError, match="wide_resnet28_2 on images of 4 pixels: give at least 8"):
+    with pytest.raises(ValueError, match="^image_size=4: must be at least 8 for wide_resnet28_2"):
         create_encoder("wide_resnet28_2", image_size=4)
-    with pytest.raises(UserError, match="dropout=1.5: give a number from 0"):
+    with pytest.raises(ValueError, match=r"^dropout=1.5: must be a number from 0 to below 1"):
         create_encoder("wide_resnet28_2", image_size=32, dropout=1.5)
-    with pytest.raises(UserError, match="depth=20: give 6 n"):
+    with pytest.raises(ValueError, match="^depth=20: must be 6 n"):
         WideResNet(32, 3, depth=20, width=1)

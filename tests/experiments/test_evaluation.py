@@ -68,8 +68,8 @@ def test_features_from_elsewhere_need_no_images(run_main, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("features=nowhere",), "features=nowhere: choose encoder"),
-        (("features=raw", "images_per_class=5"), "must be a list, such as [10,50,200]"),
+        (("features=nowhere",), "features=nowhere: no folder or file"),
+        (("features=raw", "images_per_class=5"), "images_per_class=5: must be a list of integers"),
         (("features=raw", "images_per_class=[0]"), "images_per_class=0: must be an integer"),
         (("features=raw", "classes=[eleven]"), "no class 'eleven'"),
         (("features=raw", "images_per_class=[900]"), "900 images of each class"),
@@ -160,5 +160,8 @@ def test_every_value_of_every_key_passes_or_is_refused_in_one_line(tmp_path):
     }  # fmt: skip
     assert all(wrong in refused["num_repeats"] for wrong in (0, -1, None, 1.5, "x"))
     assert all(wrong in refused["compare_untrained"] for wrong in (None, "x", -1))
+    with pytest.raises(UserError, match="compare_untrained=true: features=raw has no encoder"):
+        check({**config, "compare_untrained": True})
+    check({**config, "compare_untrained": True, "encoder_checkpoint": "run"})
     with pytest.raises(UserError, match="classifier.l2=-1: "):
         check({**config, "classifier": {"name": "linear", "l2": -1}})

@@ -30,6 +30,12 @@ def test_by_default_every_split_that_is_there():
         MAIN["splits_of"](bundle(train=[1]), ["train", "test"])
 
 
+def test_more_neighbors_than_images_are_refused_before_the_work():
+    MAIN["check_neighbors"](bundle(train=[1, 2]), ["train"], 1)
+    with pytest.raises(UserError, match="num_neighbors=2: test has 2 images"):
+        MAIN["check_neighbors"](bundle(train=[1, 2, 3], test=[1, 2]), ["train", "test"], 2)
+
+
 def test_every_value_of_every_key_passes_or_is_refused_in_one_line(tmp_path):
     config = OmegaConf.to_container(OmegaConf.load(ROOT / "configs/features.yaml"))
     keys = set(config) - {"defaults", "hydra"}
@@ -52,7 +58,7 @@ def test_every_value_of_every_key_passes_or_is_refused_in_one_line(tmp_path):
 
 
 def test_rows_shapes_and_classes_are_in_the_results(run_main, tmp_path):
-    options = ("dataset=digits", "encoder=small", "encoder.width=8", "splits=test",
+    options = ("dataset=digits", "encoder=small", "encoder.width=8", "splits=[test]",
                f"feature_dir={tmp_path / 'store'}", f"output_dir={tmp_path / 'out'}")  # fmt: skip
     run_main("features", *options)
     results = json.loads((tmp_path / "out" / "results.json").read_text())

@@ -3,7 +3,10 @@
 import os
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from dal_toolbox.errors import UserError
 
 NAMES = [
     "a b, c=[d]",
@@ -38,3 +41,11 @@ def test_a_flat_folder_without_labels(run_main, ssl_options, tmp_path, monkeypat
                        "splits=[train]", f"feature_dir={tmp_path / 'f'}",
                        f"output_dir={tmp_path / 'embedded'}")  # fmt: skip
     assert "60 images without labels (60 train)" in process.stderr
+
+
+def test_a_simulation_without_labels_is_refused_before_the_work(run_inside, tmp_path):
+    np.save(tmp_path / "train.npy", np.random.default_rng(0).normal(size=(30, 4)))
+    run = ("active_learning", f"features={tmp_path}", f"output_dir={tmp_path / 'run'}")
+    with pytest.raises(UserError, match="30 of 30 items of the pool have no label.* oracle=file"):
+        run_inside(*run)
+    assert (run_inside(*run, "oracle=file") / "to_label.csv").exists()

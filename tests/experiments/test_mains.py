@@ -149,7 +149,8 @@ def test_a_plugin_is_one_file(run_main, tmp_path):
 def test_a_mistake_is_one_line_and_status_2(run_main, tmp_path, name, overrides, message):
     process = run_main(name, *overrides, cwd=tmp_path, status=2)
     assert message in process.stderr
-    assert process.stderr.strip().splitlines()[-1].startswith("error: ")
+    (line,) = process.stderr.strip().splitlines()
+    assert line.startswith("error: ")
     assert "Traceback" not in process.stderr
 
 

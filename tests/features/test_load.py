@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -43,6 +46,24 @@ def test_raw_features_are_the_pixels(images):
     assert torch.equal(features.values, images.images.flatten(1).float() / 255)
     assert features.directory is None
     assert len(raw_features(images.subset(np.arange(0)))) == 0
+
+
+def test_names_do_not_depend_on_the_locale():
+    code = """if True:
+        import os, numpy, torch
+        from dal_toolbox.datasets import ImageArray
+        from dal_toolbox.datasets.names import as_name
+        from dal_toolbox.features import raw_features
+        names = [os.fsdecode(b"K\\xc3\\xa4se"), os.fsdecode(b"caf\\xe9")]
+        images = ImageArray(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), numpy.zeros(2, int), names)
+        features = raw_features(images)
+        print(ascii(features.names), list(map(as_name, features.names)) == names)
+    """
+    bare = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    process = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **bare}, capture_output=True, text=True
+    )
+    assert process.stdout == f"{['Käse', 'caf' + chr(0xDCE9)]!a} True\n", process.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from dal_toolbox.active_learning.journal import SET_ASIDE, Journal
 from dal_toolbox.active_learning.oracles.base import ORACLES
+from dal_toolbox.datasets.names import as_text
 from dal_toolbox.errors import UserError
 from dal_toolbox.io import read_text, write_text
 from dal_toolbox.progress import log
@@ -37,7 +39,7 @@ class FileOracle:
 
     The table has the columns ``file`` and ``label``. A label is the name of a class; one that is not
     known yet becomes a new class. ``?`` sets an item aside. The last line of a file counts, and a line
-    for an item of an earlier cycle corrects it.
+    for an item of an earlier cycle corrects it. Tables that a spreadsheet saved as Latin-1 are read, too.
 
     Args:
         folder: Folder of the run.
@@ -70,11 +72,12 @@ class FileOracle:
         Raises:
             UserError: A line of the table names no item; nothing is told then.
         """
-        rows = {name: row for row, name in enumerate(self.names)}
+        rows = _rows(self.names)
         answers: dict[int, str] = {}
         for number, (name, label) in enumerate(_lines(self.file), 2):
             if not name and not label:  # spreadsheets end with lines of delimiters
                 continue
+            name = name if name in rows else as_text(name)
             if name not in rows:
                 near = get_close_matches(name, rows, n=1)
                 hint = f" Did you mean '{near[0]}'?" if near else ""
@@ -97,6 +100,13 @@ class FileOracle:
             name = self.names[index]
             writer.writerow([name, labels.get(index, ""), self.locate(name) or ""])
         write_text(self.file, text.getvalue())
+
+
+def _rows(names: Sequence[str]) -> dict[str, int]:
+    """The rows of names, and of what a table in another encoding makes of them where it is unique."""
+    texts = Counter(map(as_text, names))
+    rows = {as_text(name): row for row, name in enumerate(names) if texts[as_text(name)] == 1}
+    return rows | {name: row for row, name in enumerate(names)}
 
 
 def _number(label: str, journal: Journal) -> int:
@@ -124,4 +134,4 @@ def _lines(file: Path) -> list[tuple[str, str]]:
     wanted = {"file", "label"}
     if not wanted <= set(reader.fieldnames or ()):
         raise UserError(f"{file} needs the columns file and label in its first line, not '{head}'")
-    return [(row["file"] or "", (row["label"] or "").strip()) for row in rows]
+    return [(row["file"] or "", as_text(row["label"] or "").strip()) for row in rows]

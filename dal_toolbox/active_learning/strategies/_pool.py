@@ -70,7 +70,7 @@ def share(**values: float) -> None:
 def subset(
     context: QueryContext, items: np.ndarray, limit: int | None, note: str, option: str
 ) -> np.ndarray:
-    """The items, or ``limit`` of them at random, ascending; then the log says so."""
+    """The items, or ``limit`` of them at random, ascending; this is logged."""
     if limit is None or len(items) <= limit:
         return items
     log.info("%s %s of %s items (%s)", note, f"{limit:,}", f"{len(items):,}", option)

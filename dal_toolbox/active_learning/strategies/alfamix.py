@@ -33,7 +33,7 @@ class AlfaMix(QueryStrategy):
     steps to 1/√d until there are more than n candidates. They are clustered by k-means into n
     groups (unit-norm features), and the item nearest to each centroid is taken, large clusters
     first, ties to the lowest index. Fewer than n candidates are filled up at random; at cold start
-    all items are candidates; the log says so.
+    all items are candidates; this is logged.
 
     The product α(z* − z) = ε ‖z* − z‖ ∇ / ‖∇‖ needs no division; so a feature in which z* and z
     agree moves as it does in the limit, while the authors' code leaves it. And all anchors lie on

@@ -45,9 +45,9 @@ class BatchBALD(QueryStrategy):
     above H(θ | y), which is what configurations that tell θ are left out by.
 
     A batch tells at most log M nats about M draws: M should be well above n for large batches. Once
-    less than 1e-5 nats are left to tell, BALD chooses the others, and the log says so.
+    less than 1e-5 nats are left to tell, BALD chooses the others, which is logged.
     Needs a classifier with a posterior; random at cold start. Ties go to the lowest index. Above
-    ``max_items`` a random subset of the items is chosen from, and the log says so.
+    ``max_items`` a random subset of the items is chosen from, which is logged.
     O(N C M d) once and O(k C M) for each measured item with k configurations. Float32 bounds
     tell which items are measured, in float64. Memory is O(N) and 256 MiB of samples.
 

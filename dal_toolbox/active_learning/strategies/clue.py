@@ -29,7 +29,7 @@ class CLUE(QueryStrategy):
     k-means of the unlabeled items, each weighted by the entropy of its prediction. Clusters with
     the largest total weight come first, ties go to the lowest index. Deviations: unit-norm
     features, and the nearest item is sought within a cluster, so that none is nearest twice. At
-    cold start, and where all entropies are 0, all items weigh the same; the log says so.
+    cold start, and where all entropies are 0, all items weigh the same; this is logged.
     The best of ten starts of k-means counts, of fewer where N·n·d is above 2³⁰ / 10, of one above
     2³⁰ / 2. O(N·n·d) for each step of k-means; above 2¹⁸ items a random subset trains the centroids.
 

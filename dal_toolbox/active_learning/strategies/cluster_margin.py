@@ -30,7 +30,7 @@ class ClusterMargin(QueryStrategy):
     The whole pool is clustered by hierarchical clustering with average linkage (cosine distance of
     the features). The margin_factor · n unlabeled items with the smallest margin p₁ − p₂ are kept;
     their clusters take turns, those with the fewest kept items first, and each gives a random one.
-    Ties of margins go to the lowest index. Random at cold start; the log says so.
+    Ties of margins go to the lowest index. Random at cold start; this is logged.
 
     Deviations: the paper cuts the tree at a distance ε found for each dataset, here it is cut into
     N / cluster_size clusters. A pool of more than ``max_exact`` items is first cut into cells of

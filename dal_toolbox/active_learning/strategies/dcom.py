@@ -55,15 +55,15 @@ class DCoM(QueryStrategy):
     of the day, at first for the coverage of balls of radius ``delta``, then for their own, a few times.
     Where the published 0.4 to 0.6 let a few impure balls hold the pool, as on small or easy data
     sets, it is margin sampling from the start; ``min_purity`` and ``max_purity`` near 1 delay that.
-    Without labels it is ProbCover, and the log says so. Ties go to the lowest index.
+    Without labels it is ProbCover, which is logged. Ties go to the lowest index.
 
     Memory and ``max_items`` as in ProbCover. Time O((N + #labeled) N d).
 
     Args:
         delta: Radius before there are labels; none: from the purity, at most ``max_delta``.
         purity: Share of pure balls at that radius, in (0, 1].
-        min_purity: Of the balls of labeled items where nothing is covered.
-        max_purity: Of the balls of labeled items where all is covered.
+        min_purity: Purity of the balls of labeled items where nothing is covered.
+        max_purity: Purity of the balls of labeled items where all is covered.
         max_delta: Largest radius of a ball.
         resolution: Precision of the radii.
         steepness: k, growth of the competence.

@@ -30,7 +30,7 @@ class Discriminative(QueryStrategy):
     the most unlabeled-like items are taken and count as labeled from then on. The two sides weigh
     the same; of the unlabeled items a random subset is learned from, ``unlabeled_factor`` times as
     many as are labeled. Ties go to the lowest index. Needs no classifier; at cold start the first
-    of the steps is random, and the log says so.
+    of the steps is random, which is logged.
 
     Deviations: the paper trains a network of three layers on features of the classifier; here the
     regression is linear, on unit-norm features. O(N·d) a step, and the fit, O(m·d²) with m ≤ 2¹⁷ rows.

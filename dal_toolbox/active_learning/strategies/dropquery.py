@@ -31,7 +31,7 @@ class DropQuery(QueryStrategy):
     ``candidates_per_pick`` · n, one change less is asked for, down to a single one. They are
     clustered by k-means into n groups (unit-norm features), and the item nearest to each centroid
     is taken, large clusters first, ties to the lowest index. Fewer than n candidates are filled up
-    at random; at cold start all items are candidates; the log says so. num_masks + 1 predictions of
+    at random; at cold start all items are candidates; this is logged. num_masks + 1 predictions of
     each item, and O(n·d) for each candidate and step of k-means.
 
     Args:

@@ -25,7 +25,7 @@ class FacilityLocation(QueryStrategy):
 
     With ``filter_factor`` f it is FASS: only the f · n items with the largest entropy may be chosen,
     and only they are to be covered. Unlike the paper, labeled items cover too, so that a batch
-    does not repeat what is known. Without labels nothing is filtered, and the log says so. Ties go
+    does not repeat what is known. Without labels nothing is filtered, which is logged. Ties go
     to the lowest index. Cosine is that of unit-norm features, as 1 − ‖a − b‖² / 2; a row of zeros
     counts as at distance 1.
 

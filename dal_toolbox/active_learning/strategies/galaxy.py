@@ -33,7 +33,7 @@ class GALAXY(QueryStrategy):
     Deviations: the paper learns the label of a pick before the next; within a batch the predicted
     class stands in for it. Classes that were not seen are not drawn (the paper: a random item);
     with two classes one line is used, as in the paper. Random where fewer than two classes were
-    seen; the log says so. A pick sorts one word an item, O(N log N); memory is that of the logits, N·C·4
+    seen; this is logged. A pick sorts one word an item, O(N log N); memory is that of the logits, N·C·4
     bytes (5.1 GB for ImageNet).
     """
 

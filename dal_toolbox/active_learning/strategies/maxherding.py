@@ -23,7 +23,7 @@ class MaxHerding(QueryStrategy):
 
     Unit-norm features; needs no classifier, works without labels. Exact up to ``max_targets`` and
     ``max_candidates`` unlabeled items; beyond, a random subset of the items is covered, or may
-    be chosen, and the log says so. Ties go to the lowest index.
+    be chosen, which is logged. Ties go to the lowest index.
 
     Time O(N² d) for one pass over all pairs (N at most the limits), without labels about three; then
     lazily. Memory: one copy of the rows, and 5 bytes for each candidate and each of 64 clusters.

@@ -30,7 +30,7 @@ class Tailor(QueryStrategy):
     Args:
         strategies: Names of the members.
         decay: Factor of the counts of earlier cycles, in (0, 1].
-        seed: Of the draws.
+        seed: Seed of the draws.
         options: Hyperparameters of members, by name.
     """
 

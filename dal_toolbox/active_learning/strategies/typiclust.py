@@ -33,7 +33,7 @@ class TypiClust(QueryStrategy):
     take turns, those with the fewest labels first and large before small; each gives its most
     typical unlabeled item. Small clusters wait until all others are used up. Ties go to the lowest
     index; the rng starts k-means. O(N·k·d) for each step of k-means with k clusters, where of more
-    than 2¹⁸ items a random subset trains the centroids (the log says so); O(m²·d) in each
+    than 2¹⁸ items a random subset trains the centroids (this is logged); O(m²·d) in each
     cluster of m items that is visited, in float32; float64 decides where that is unsure.
 
     Args:

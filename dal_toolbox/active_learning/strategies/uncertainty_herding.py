@@ -35,7 +35,7 @@ class UncertaintyHerding(QueryStrategy):
     labeled items that differ, 1 where there are none; so the method moves from covering the pool
     to margin sampling. Once no uncertain item is left uncovered, coverage alone decides. Ties go
     to the lowest index. Exact up to ``max_targets`` and ``max_candidates`` unlabeled items; beyond,
-    random subsets, and the log says so.
+    random subsets, which is logged.
 
     Time O(N² d) for one pass over all pairs (N at most the limits), without labels about three; then
     lazily. Memory: one copy of the rows, and 5 bytes for each candidate and each of 64 clusters.

@@ -15,9 +15,14 @@ def as_text(name: str) -> str:
     >>> as_text("M\udcfcller"), as_text("Käse")
     ('Müller', 'Käse')
     """
+    return FOREIGN_BYTE.sub(lambda byte: chr(ord(byte[0]) - 0xDC00), as_utf8(name))
+
+
+def as_utf8(name: str) -> str:
+    """A name from the system, read as UTF-8 whatever the locale says; :func:`as_name` turns it back."""
     with suppress(UnicodeEncodeError):
-        name = os.fsencode(name).decode("utf-8", ERRORS)  # the locale may say another encoding
-    return FOREIGN_BYTE.sub(lambda byte: chr(ord(byte[0]) - 0xDC00), name)
+        return os.fsencode(name).decode("utf-8", ERRORS)
+    return name
 
 
 def as_name(text: str) -> str:
