@@ -205,3 +205,9 @@ def test_a_person_answers_by_a_table(run, data):
     assert shown[first[1]] == "corrected"
     assert all(shown[f] == "abc"[int(f[4:-4]) % 3] for f in [*first[2:], *second])
     assert json.loads((folder / "results.json").read_text())["num_labeled"] == 9
+
+
+def test_features_beyond_float32_are_a_plain_error(run, data):
+    np.save(data / "train.npy", np.load(data / "train.npy") * np.float32(3e19))
+    with pytest.raises(UserError, match="too large for float32"):
+        run("num_cycles=1")
