@@ -104,8 +104,8 @@ def _apply(name: str, argument: Any, stack: list[Any]) -> None:
         case "GLOBAL":
             stack.append(_Global(argument))
         case "STACK_GLOBAL":
-            module, name = stack[-2:]
-            stack[-2:] = [_Global(f"{module.decode()} {name.decode()}")]
+            place = b" ".join(stack[-2:])
+            stack[-2:] = [_Global(place.decode())]
         case "REDUCE":
             arguments = stack.pop()
             stack[-1] = _call(stack[-1], arguments)

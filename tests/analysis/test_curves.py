@@ -107,7 +107,7 @@ def test_a_folder_in_place_of_a_file_is_damage(runs, write_run, warnings, file):
 
 
 def test_a_run_without_test_labels_is_not_called_damaged(runs, write_run, warnings):
-    folder = write_run(runs / "unmeasured", "margin", 7, [0.1])
+    folder = write_run(runs / "unmeasured", "margin", 7, [0.1, 0.2, 0.3])
     (folder / "results.jsonl").write_text(line(metrics={}) + "\n")
     (folder / "results.json").write_text('{"num_labeled": 10, "metrics": {}}')
     assert len(load_curves(runs)) == 6
