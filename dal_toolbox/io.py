@@ -38,9 +38,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())  # some writers (safetensors) make 0600
-        _sync(temporary)
+        with _naming(path):
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())  # some writers (safetensors) make 0600
+            _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
     finally:
@@ -67,6 +68,17 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(path.with_name(f"{temporary.name}.old"), ignore_errors=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Adds the path to errors that do not name one, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
 
 
 def remove_leftovers(path: Path) -> None:
@@ -129,7 +141,7 @@ def append_lines(path: Path, records: list[dict]) -> None:
     Each line gets a checksum, ``crc``. Numbers that are not finite become null.
     """
     text = "".join(_line(_finite(record)) for record in records)
-    with path.open("ab+") as file:
+    with _naming(path), path.open("ab+") as file:
         file.truncate(_end_of_last_line(path))
         file.write(text.encode())
         file.flush()

@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -147,3 +148,19 @@ def _loaded(content):
 def test_lines_written_by_hand_need_no_checksum(tmp_path):
     (tmp_path / "x.jsonl").write_text('{"a": 1}\n')
     assert read_lines(tmp_path / "x.jsonl") == [{"a": 1}]
+
+
+@pytest.mark.parametrize("write", [write_text, append_lines])
+def test_a_file_that_cannot_grow_is_named_and_as_before(tmp_path, write):
+    path = tmp_path / "labels.jsonl"
+    write_text(path, "")
+    content = {write_text: "x" * 10_000, append_lines: [{"text": "x" * 10_000}]}[write]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match=r"labels\.jsonl") as error:
+            write(path, content)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert error.value.filename == str(path)
+    assert read_lines(path) == []

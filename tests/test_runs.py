@@ -189,3 +189,11 @@ def test_leftovers_of_killed_writers_are_swept(tmp_path):
         (tmp_path / name).write_text("half")
     RunFolder(tmp_path, CONFIG)
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_comparing_changes_nothing(tmp_path):
+    run = RunFolder(tmp_path, CONFIG)
+    run.stand_on({"pool": "p"})
+    append_lines(run.path / "results.jsonl", [{}])
+    assert run.compare({"pool": "q"}, may_change=["pool"]) == {"pool": "p"}
+    assert run.stand_on({"pool": "p"}) == {}

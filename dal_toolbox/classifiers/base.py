@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dal_toolbox.arguments import at_least, between
+from dal_toolbox.neighbors import NotFinite
 from dal_toolbox.registry import BrokenPlugin, Registry
 
 MAX_CLASSES = 10**7  # more are a mistake, and no memory holds their weights
@@ -90,6 +91,6 @@ def check_training_data(features: Tensor, labels: Tensor, num_classes: int) -> N
             f"allows 0 to {num_classes - 1}"
         )
     if not torch.isfinite(torch.linalg.vector_norm(features.float(), dim=1)).all():
-        raise ValueError(
+        raise NotFinite(
             "the features of the labeled items hold NaN, infinity or numbers too large for float32"
         )

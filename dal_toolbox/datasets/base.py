@@ -1,5 +1,6 @@
 """What a dataset is: splits of images with targets and names, and the facts about them."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from copy import copy
@@ -78,6 +79,25 @@ class Images(ABC):
             return self._cached_digest
         part = self._rows.tobytes() + self.targets.tobytes()  # targets: they may have new numbers
         return sha256(self._whole.fingerprint.encode() + part).hexdigest()
+
+    @property
+    def content_fingerprint(self) -> str:
+        """Hex digest of names and content, without the targets and whatever else the whole holds.
+
+        Unlike ``fingerprint``, it stays when files are added elsewhere, copied, or get other class numbers.
+        """
+        whole = self if self._whole is None else self._whole
+        contents = whole._item_digests()
+        if contents is None:
+            return self.fingerprint
+        rows = slice(None) if self._rows is None else self._rows
+        digest = sha256(os.fsencode("\0".join(self.names)))
+        digest.update(np.ascontiguousarray(contents[rows]).tobytes())
+        return digest.hexdigest()
+
+    def _item_digests(self) -> np.ndarray | None:
+        """Digest of each item of a whole to which others may be added; uint64. Shape: (n,)."""
+        return None
 
     @cached_property
     def _cached_digest(self) -> str:

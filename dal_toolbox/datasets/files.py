@@ -54,6 +54,7 @@ class ImageFiles(Images):
         self.on_error = on_error
         self.max_pixels = max_pixels
         self.cache_dir = cache_dir
+        self._contents: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -93,6 +94,10 @@ class ImageFiles(Images):
     def _decode(self, row: int) -> np.ndarray:
         return _decode.decode(self.root / self.names[row], self.image_size, self.max_pixels)
 
+    def _item_digests(self) -> np.ndarray | None:
+        _ = self.fingerprint  # reads the files
+        return self._contents
+
     def _digest(self) -> str:
         """Of path, size, modification time, content (in part) and target of every file.
 
@@ -109,7 +114,8 @@ class ImageFiles(Images):
         digest = sha256(f"{_decode.VERSION} {self.image_size} {len(self)}\n".encode())
         digest.update(os.fsencode("\0".join(self.names)))
         digest.update(np.ascontiguousarray(stamps[:, :2].T).tobytes())
-        digest.update(content_digests(self.root, self.names, stamps, self.cache_dir).tobytes())
+        self._contents = content_digests(self.root, self.names, stamps, self.cache_dir)
+        digest.update(self._contents.tobytes())
         digest.update(self.targets.tobytes())
         if self.max_pixels != _decode.MAX_PIXELS:  # says which files are left out
             digest.update(str(self.max_pixels).encode())

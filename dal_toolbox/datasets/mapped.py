@@ -31,6 +31,7 @@ class MappedImages(ImageArray):
         names: Stable and unique ids. Length: n.
         digest: Hex digest of the pixels.
         blocks: What :func:`~dal_toolbox.io.block_digests` gave when the file was written.
+        contents: Digest of each image's source, for ``content_fingerprint``. Shape: (n,), uint64.
         forget: Called when damage is found later, so that the file is made anew at the next start.
 
     Raises:
@@ -47,7 +48,9 @@ class MappedImages(ImageArray):
         digest: str,
         blocks: Sequence[str],
         forget: Callable[[], None],
+        contents: np.ndarray | None = None,
     ) -> None:
+        self._contents = contents
         self._path, self._blocks, self._forget = path, blocks, forget
         self._file = _map(path)
         self._start = len(self._file) - math.prod(shape)
@@ -68,6 +71,9 @@ class MappedImages(ImageArray):
         rows = as_rows(indices, len(self))
         self._check(rows if self._rows is None else self._rows[rows])
         return super().batch(rows)
+
+    def _item_digests(self) -> np.ndarray | None:
+        return self._contents
 
     def _check(self, rows: np.ndarray) -> None:
         """Checks what has not been checked of the blocks that hold ``rows`` of the whole."""

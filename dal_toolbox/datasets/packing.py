@@ -93,6 +93,7 @@ def _open(files: ImageFiles, directory: Path, *, will_pack: bool = False) -> Ima
             raise ValueError("it is of other files, or of another version")
         if facts["shape"] != shape or path.stat().st_size != num_bytes(shape):
             raise ValueError("it has another size")
+        contents = files._item_digests()
         good = np.setdiff1d(np.arange(len(files)), list(bad))
         images = MappedImages(
             path,
@@ -102,6 +103,7 @@ def _open(files: ImageFiles, directory: Path, *, will_pack: bool = False) -> Ima
             digest=facts["digest"],
             blocks=facts["blocks"],
             forget=lambda: forget(manifest),
+            contents=contents[good] if contents is not None else None,
         )
     except (OSError, ValueError, KeyError, TypeError, DamagedImages) as error:
         if will_pack:

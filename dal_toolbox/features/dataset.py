@@ -1,7 +1,9 @@
 """Features of a whole dataset: training and test split, and the classes."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,11 +127,18 @@ def _of_bundle(
     test = None if bundle.test is None else features_of(bundle.test, "test")
     data = {"training data": bundle.train, "test data": bundle.test}
     about = {
-        what: f"{bundle.name}, {len(images)} images ({images.fingerprint[:16]})"
+        what: f"{bundle.name}, {len(images)} images ({_identity(images, bundle.classes)[:16]})"
         for what, images in data.items()
         if images is not None
     }
     return DatasetFeatures(bundle.name, train, test, bundle.classes, about | facts)
+
+
+def _identity(images: Images, classes: Sequence[str]) -> str:
+    """Hex digest of names, content and class names; class numbers and other splits do not count."""
+    of_items = [classes[t] if 0 <= t < len(classes) else str(t) for t in images.targets.tolist()]
+    text = "\0".join([images.content_fingerprint, *of_items])
+    return sha256(os.fsencode(text)).hexdigest()
 
 
 def _of_files(

@@ -95,7 +95,15 @@ class RunFolder:
     def stand_on(
         self, facts: Mapping[str, str], *, may_change: Collection[str] = ()
     ) -> dict[str, str]:
-        """Remembers what the run is made from; a run that is taken up again must find it unchanged.
+        """Remembers what the run is made from, after :meth:`compare`; arguments and results are its own."""
+        before = self.compare(facts, may_change=may_change)
+        write_json(self.path / "stands_on.json", dict(facts))
+        return before
+
+    def compare(
+        self, facts: Mapping[str, str], *, may_change: Collection[str] = ()
+    ) -> dict[str, str]:
+        """Compares what the run is made from with what it began with; changes nothing.
 
         Args:
             facts: Names of things (``"encoder"``) and digests of their content.
@@ -107,8 +115,7 @@ class RunFolder:
         Raises:
             UserError: Something else is not what the run began with.
         """
-        file = self.path / "stands_on.json"
-        old = self._read_facts(file)
+        old = self._read_facts(self.path / "stands_on.json")
         changed = [name for name in sorted({*old, *facts}) if old.get(name) != facts.get(name)]
         refused = [name for name in changed if old and name not in may_change]
         if refused and self.has_begun:
@@ -116,7 +123,6 @@ class RunFolder:
                 f"{self.path} was begun with another {' and another '.join(refused)}; put that "
                 f"back, choose another output_dir, or overwrite=true"
             )
-        write_json(file, dict(facts))
         return {name: old.get(name, "") for name in changed} if old else {}
 
     @property

@@ -143,9 +143,11 @@ def make_oracle(
 def open_journal(run: RunFolder, data: DatasetFeatures) -> Journal:
     """The labels so far, of a run whose data are those that it began with, or more."""
     facts = {**data.facts, "number of items": str(len(data.train))}
-    before = run.stand_on(facts, may_change=["training data", "number of items"])
+    may_change = ["training data", "number of items"]
+    before = run.compare(facts, may_change=may_change)
     journal = Journal(run.path / "labels.jsonl", items=data.train, classes=data.classes)
     refuse_lost_items(run, before, len(data.train))
+    run.stand_on(facts, may_change=may_change)
     return journal
 
 

@@ -68,6 +68,7 @@ def test_a_table_in_latin_1(tmp_path):
         "file\tlabel\r\ncat, big.jpg\tdog\r\n",
         'label,file\ndog,"cat, big.jpg"\n\n',
         'file,label\n"cat, big.jpg", dog \n',
+        'file,label,path\n"cat, big.jpg",dog,\n,,\n',
     ],
 )
 def test_tables_of_spreadsheets(oracle, journal, text):

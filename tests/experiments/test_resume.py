@@ -113,6 +113,19 @@ def test_other_data_are_refused(run, data):
         run("num_cycles=2")
 
 
+def test_a_refused_start_is_forgotten(run, data):
+    folder = run("num_cycles=1")
+    change(data, [-1, *range(60)])
+    old = names(data).read_text()
+    names(data).write_text(old.replace(picks(folder)[0]["file"], "renamed.jpg"))
+    with pytest.raises(UserError, match=r"was asked for or labeled in this run"):
+        run("num_cycles=2")
+    names(data).write_text(old)
+    change(data, range(1, 61))
+    run("num_cycles=2")
+    assert len(picks(folder)) == 14
+
+
 def test_another_test_set_is_refused(run, data):
     run("num_cycles=1")
     save(data, "test", np.load(data / "test.npy")[::-1], np.load(data / "test_targets.npy")[::-1])
@@ -192,3 +205,9 @@ def test_a_person_answers_by_a_table(run, data):
     assert shown[first[1]] == "corrected"
     assert all(shown[f] == "abc"[int(f[4:-4]) % 3] for f in [*first[2:], *second])
     assert json.loads((folder / "results.json").read_text())["num_labeled"] == 9
+
+
+def test_features_beyond_float32_are_a_plain_error(run, data):
+    np.save(data / "train.npy", np.load(data / "train.npy") * np.float32(3e19))
+    with pytest.raises(UserError, match="too large for float32"):
+        run("num_cycles=1")

@@ -75,6 +75,8 @@ class FileOracle:
         rows = _rows(self.names)
         answers: dict[int, str] = {}
         for number, (name, label) in enumerate(_lines(self.file), 2):
+            if not name and not label:  # spreadsheets end with lines of delimiters
+                continue
             name = name if name in rows else as_text(name)
             if name not in rows:
                 near = get_close_matches(name, rows, n=1)
