@@ -193,8 +193,8 @@ def _finite(features: Features, file: Path, on_error: str) -> Features:
         return features
     some = ", ".join(repr(features.names[row]) for row in rows[:3].tolist())
     what = (
-        f"{len(rows)} of {len(features)} rows in {file} hold NaN or numbers that are not finite "
-        f"in {str(features.values.dtype).removeprefix('torch.')}: {some}{', …' * (len(rows) > 3)}"
+        f"{len(rows)} of {len(features)} rows in {file} hold NaN, infinity or numbers too large "
+        f"for float32: {some}{', …' * (len(rows) > 3)}"
     )
     if on_error == "raise":
         raise BadFeatureFile(f"{what}; on_error=skip leaves them out")

@@ -201,7 +201,7 @@ def test_rows_that_are_not_finite_are_named_or_left_out(folder, read, caplog):
 
 def test_numbers_too_large_for_float32_are_named(folder, read):
     write_npy(folder, "test", VALUES.astype(np.float64) * 1e39)
-    with pytest.raises(UserError, match=r"test.npy hold .* not finite in float32: 'test/0'"):
+    with pytest.raises(UserError, match=r"test.npy hold .* too large for float32: 'test/0'"):
         read(folder)
     write_npy(folder, "test", np.full((30, 5), np.nan))
     with pytest.raises(UserError, match="30 of 30 rows"):
