@@ -123,6 +123,7 @@ def test_what_may_be_longer_extends_a_run(tmp_path):
     run.finish({})
     longer = RunFolder(tmp_path, {**config, "num_cycles": 4}, lengthens=["num_cycles"])
     assert not longer.finished
+    longer.stand_on({})
     assert yaml.safe_load((tmp_path / "config_resolved.yaml").read_text())["num_cycles"] == 4
     with pytest.raises(UserError, match=r"num_cycles: 4 -> 2\) \(only num_cycles may grow\)"):
         RunFolder(tmp_path, config, lengthens=["num_cycles"])

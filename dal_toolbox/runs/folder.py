@@ -59,24 +59,29 @@ class RunFolder:
             leftover.unlink(missing_ok=True)
         if overwrite:
             self._move_away()
-        grown = self._refuse_other_config(config, lengthens)
+        self._config = dict(config)
+        self._grown = self._refuse_other_config(config, lengthens)
         self._log_to_file()
-        if grown:
-            (self.path / "results.json").unlink(missing_ok=True)
-            log.info("the run goes on: %s", ", ".join(grown))
         if self.finished:
             log.info("finished earlier: %s (overwrite=true runs it again)", self.path)
             self._lock.release()
-            return
-        write_text(self.path / "config_resolved.yaml", yaml.safe_dump(dict(config)))
-        write_text(self.path / "config_tree.txt", config_tree(config))
-        self._write_environment(config.get("plugins") or ())
+        elif not self._grown:  # else once it is known to stand on what it began with
+            self._prepare()
+
+    def _prepare(self) -> None:
+        if self._grown:
+            log.info("the run goes on: %s", ", ".join(self._grown))
+            (self.path / "results.json").unlink(missing_ok=True)
+        self._grown = []
+        write_text(self.path / "config_resolved.yaml", yaml.safe_dump(self._config))
+        write_text(self.path / "config_tree.txt", config_tree(self._config))
+        self._write_environment(self._config.get("plugins") or ())
 
     @property
     def finished(self) -> bool:
         """Whether the run has reached its end, and what it made last is as it was written."""
         file = self.path / "results.json"
-        if not file.exists():
+        if self._grown or not file.exists():
             return False
         try:
             files = read_json(file).get("files", {})
@@ -95,9 +100,11 @@ class RunFolder:
     def stand_on(
         self, facts: Mapping[str, str], *, may_change: Collection[str] = ()
     ) -> dict[str, str]:
-        """Remembers what the run is made from, after :meth:`compare`; arguments and results are its own."""
+        """Compares as :meth:`compare` does, then remembers what the run is made from."""
         before = self.compare(facts, may_change=may_change)
         write_json(self.path / "stands_on.json", dict(facts))
+        if self._grown:
+            self._prepare()
         return before
 
     def compare(
@@ -137,6 +144,8 @@ class RunFolder:
             results: What came out.
             files: Names of files that others build on; a damaged one is found at the next start.
         """
+        if self._grown:
+            self._prepare()
         digests = {name: file_digest(self.path / name) for name in files}
         write_json(self.path / "results.json", {**results, **({"files": digests} if files else {})})
         log.info("results in %s", self.path)

@@ -126,11 +126,16 @@ def test_a_refused_start_is_forgotten(run, data):
     assert len(picks(folder)) == 14
 
 
-def test_another_test_set_is_refused(run, data):
-    run("num_cycles=1")
+KEPT = ("config_resolved.yaml", "results.json", "results.jsonl", "labels.jsonl", "stands_on.json")
+
+
+def test_another_test_set_is_refused_and_changes_nothing(run, data):
+    folder = run("num_cycles=1")
     save(data, "test", np.load(data / "test.npy")[::-1], np.load(data / "test_targets.npy")[::-1])
+    before = {name: (folder / name).read_bytes() for name in KEPT}
     with pytest.raises(UserError, match="begun with another test data"):
         run("num_cycles=2")
+    assert {name: (folder / name).read_bytes() for name in KEPT} == before
 
 
 @pytest.mark.parametrize("options", [("num_cycles=0",), ("num_initial=60", "num_cycles=2")])
