@@ -3,6 +3,7 @@
 from dal_toolbox.config.launch import launch
 from dal_toolbox.config.loading import (
     check_extraction,
+    check_weights,
     device_of,
     encoder_maker,
     in_keys,
@@ -16,6 +17,7 @@ from dal_toolbox.config.parts import build, plain
 __all__ = [
     "build",
     "check_extraction",
+    "check_weights",
     "device_of",
     "encoder_maker",
     "in_keys",

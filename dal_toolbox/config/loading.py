@@ -14,7 +14,7 @@ from dal_toolbox.arguments import at_least, between, one_of
 from dal_toolbox.config.parts import build, placed
 from dal_toolbox.datasets import DATASETS, DatasetBundle
 from dal_toolbox.datasets.selection import select_classes
-from dal_toolbox.encoders import Encoder, create_encoder, load_encoder
+from dal_toolbox.encoders import Encoder, create_encoder, find_pretrained, load_encoder
 from dal_toolbox.errors import UserError
 from dal_toolbox.features import (
     DTYPES,
@@ -118,7 +118,22 @@ def encoder_maker(config: Mapping[str, Any]) -> EncoderMaker:
         )
     if node.get("checkpoint") is not None:
         _path("encoder.checkpoint", node["checkpoint"])
+    check_weights(node)
     return partial(_with_facts, config)
+
+
+def check_weights(node: Mapping[str, Any]) -> None:
+    """Looks for the published weights of an encoder before data is opened.
+
+    Raises:
+        UserError: There are none, or there is no network to fetch them.
+    """
+    if not node.get("pretrained"):
+        return
+    try:
+        find_pretrained(str(node.get("model") or node["name"]))
+    except UserError as error:
+        raise UserError(f"encoder.{error}") from error
 
 
 def make_encoder(config: Mapping[str, Any], bundle: DatasetBundle) -> Encoder:

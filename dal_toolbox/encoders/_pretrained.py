@@ -38,11 +38,30 @@ def pretrained_config(name: str) -> Any:
 def check_pretrained(name: str) -> None:
     """Logs the license of the weights, or says at once why there will be none.
 
+    Raises:
+        PretrainedUnavailable: As :func:`find_pretrained`.
+    """
+    config = _config_with_weights(name)
+    license_ = config.license or "unknown license"
+    say = log.info if license_ in PERMISSIVE else log.warning  # it may forbid commercial use
+    say("pretrained weights %s.%s (license: %s)", config.architecture, config.tag, license_)
+    find_pretrained(name)
+
+
+def find_pretrained(name: str) -> None:
+    """Looks whether published weights are here or can be fetched.
+
     The client of the hub would repeat its requests for most of a minute without a network.
 
     Raises:
         PretrainedUnavailable: There are no weights of this name, or no network to fetch them.
     """
+    hub = _config_with_weights(name).hf_hub_id
+    if hub and not _is_cached(hub) and not _is_reachable():
+        raise unavailable(name, "the hub cannot be reached and no earlier download is there")
+
+
+def _config_with_weights(name: str) -> Any:
     config = pretrained_config(name)
     if config is None or not config.has_weights:
         others = ", ".join(_with_weights(f"{name.partition('.')[0][:9]}*")[:3])
@@ -50,11 +69,7 @@ def check_pretrained(name: str) -> None:
         raise PretrainedUnavailable(
             f"pretrained=true: no pretrained weights for '{name}': timm knows none{hint}; {WAY_OUT}"
         )
-    license_ = config.license or "unknown license"
-    say = log.info if license_ in PERMISSIVE else log.warning  # it may forbid commercial use
-    say("pretrained weights %s.%s (license: %s)", config.architecture, config.tag, license_)
-    if config.hf_hub_id and not _is_cached(config.hf_hub_id) and not _is_reachable():
-        raise unavailable(name, "the hub cannot be reached and no earlier download is there")
+    return config
 
 
 def unavailable(name: str, reason: str) -> PretrainedUnavailable:

@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from dal_toolbox.classifiers import CLASSIFIERS
+from dal_toolbox.config import check_weights
 from dal_toolbox.encoders import ENCODERS, create_encoder
 from dal_toolbox.encoders.base import is_timm_model
 from dal_toolbox.errors import UserError
@@ -69,6 +70,7 @@ def check_encoder(node: Mapping[str, Any]) -> None:
         raise UserError(f"encoder.checkpoint={weights}: encoder.pretrained=true gives weights, too")
     if weights is not None and not Path(weights).exists():
         raise UserError(f"encoder.checkpoint={weights}: no such file")
+    check_weights(node)
 
 
 def refuse_other_length(config: Mapping[str, Any], folder: Path) -> None:

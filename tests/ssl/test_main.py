@@ -188,6 +188,11 @@ def stop(*args, **kwargs):
         ("encoder", {"name": "timm", "model": "resnet17"}, "encoder.model=resnet17: "),
         ("encoder", {"name": "smal"}, "encoder.name=smal: neither the registry nor timm"),
         ("encoder", {"name": "small", "checkpoint": "no.pt"}, "encoder.checkpoint=no.pt: no such"),
+        (
+            "encoder",
+            {"name": "timm", "model": "coatnet_0_224", "pretrained": True},
+            "encoder.pretrained=true: no pretrained weights for 'coatnet_0_224'",
+        ),
     ],
 )
 def test_a_typo_costs_no_data(ssl_main, config_of, tmp_path, monkeypatch, key, value, words):
