@@ -22,7 +22,7 @@ $(STAMP): setup.py pyproject.toml requirements.txt constraints.txt
 
 install: $(STAMP) ## Make .venv and install everything (done by the other targets by themselves)
 
-quickstart: $(STAMP) ## Digits: SimCLR, features, active learning with 3 strategies; 3 minutes on 2 cores
+quickstart: $(STAMP) ## Digits: SimCLR, features, active learning with 3 strategies; less than 3 minutes on 2 cores
 	$(BIN)/python experiments/ssl/main.py experiment=quickstart
 	$(BIN)/python experiments/active_learning/main.py -m experiment=quickstart strategy=random,margin,typiclust random_seed=0,1,2
 	$(BIN)/python experiments/report/main.py runs=output/quickstart/active_learning

@@ -29,8 +29,8 @@ class BatchAugment(nn.Module):
         std: Standard deviation of each channel, divided by at the end.
         views: What is random in each view.
         interpolation: How crops are resized; always antialiased.
-        memory_format: Of the views.
-        dtype: Of the views; they are computed in float32.
+        memory_format: Memory format of the views.
+        dtype: Number format of the views; they are computed in float32.
         chunk_bytes: Views are computed in parts of this size. None: 8 MiB on the CPU, 512 MiB
             elsewhere.
 

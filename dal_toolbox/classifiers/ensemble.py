@@ -35,7 +35,7 @@ class EnsembleClassifier:
         num_members: Number of members, M.
         l2: Precision of the prior of every member.
         normalize: Scale every feature vector to unit norm.
-        seed: Of the bootstrap samples.
+        seed: Seed of the bootstrap samples.
     """
 
     members_: list[LinearClassifier]

@@ -68,7 +68,7 @@ def _is_timm_model(value: str) -> bool:
 def check(overrides: Sequence[str], config_name: str, *, sweep: bool = True) -> None:
     """Finds the user's mistakes before the run: unknown choice, unknown key, wrong type or value.
 
-    Of a sweep, the first job is checked, and each further value in its place.
+    Checks the first job of a sweep, and each further value in its place.
 
     Args:
         overrides: The command line without flags and aliases.

@@ -79,7 +79,7 @@ def file_bundle(
     """The bundle of image files that lie below ``root``.
 
     Args:
-        name: Of the dataset.
+        name: Name of the dataset.
         root: The names of ``layout`` are relative to it.
         layout: What there is; ``train`` and ``test`` are needed.
         storage: How the files are kept.

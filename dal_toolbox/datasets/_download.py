@@ -21,8 +21,8 @@ class Archive:
 
     Args:
         dataset: Its name, for messages.
-        url: Of the archive; the last part is its file name.
-        md5: Of the archive, as its authors or torchvision publish it.
+        url: Address of the archive; the last part is its file name.
+        md5: Checksum of the archive, as its authors or torchvision publish it.
         folder: The folder inside.
         home: Folder of ``dataset_path`` that it is unpacked in.
         beside: What else is needed there, for messages.
@@ -46,8 +46,8 @@ class Files:
 
     Args:
         dataset: Its name, for messages.
-        url: Of the folder of the files, with the last slash.
-        md5: Of each file, by its name.
+        url: Address of the folder of the files, with the last slash.
+        md5: Checksum of each file, by its name.
         homes: Folders of ``dataset_path`` where files are looked for; downloads go to the first.
     """
 
@@ -62,7 +62,7 @@ def fetch(archive: Archive, dataset_path: Path, *, download: bool) -> Path:
 
     Args:
         archive: What is wanted.
-        dataset_path: Where the folder or the archive lies, or shall lie.
+        dataset_path: Where the folder or the archive lies or will be stored.
         download: Whether the network may be used.
 
     Raises:
@@ -96,7 +96,7 @@ def fetch_files(
 
     Args:
         files: What there is.
-        dataset_path: Where the files lie, or shall lie.
+        dataset_path: Where the files lie or will be stored.
         names: Which of them are wanted.
         download: Whether the network may be used.
 

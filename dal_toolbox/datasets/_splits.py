@@ -39,7 +39,7 @@ def split_off(
 
     Args:
         targets: Class indices; -1 counts as a class. Shape: (n,).
-        share: Of the items that goes, in [0, 1).
+        share: Share of the items to split off, in [0, 1).
         split_seed: The same seed and targets give the same split.
         purpose: Name of what is split off, such as ``"val"``; it has a stream of its own.
         of: How many items ``share`` refers to; n by default.

@@ -176,7 +176,7 @@ class DatasetBundle:
         unlabeled: Further images without labels, if any.
         classes: Class names; target i is ``classes[i]``.
         image_size: Height and width that networks get; images may be stored larger.
-        mean: Of each channel of images in [0, 1], to normalize with. Length: c.
+        mean: Mean of each channel of images in [0, 1], to normalize with. Length: c.
         std: Standard deviation, likewise. Length: c.
     """
 

@@ -31,7 +31,7 @@ class ImageLoader:
         drop_last: Leaves out a last batch that is not full.
         num_workers: Processes that decode files; no more are started than there are processors
             or batches. An ``ImageArray`` is indexed right here, which is faster.
-        seed: Of the order.
+        seed: Seed of the order.
 
     Raises:
         ValueError: ``batch_size`` is below 1.

@@ -26,7 +26,7 @@ class MappedImages(ImageArray):
 
     Args:
         path: The file: a head, and then nothing but pixels.
-        shape: Of the images: (n, c, h, w).
+        shape: Shape of the images: (n, c, h, w).
         targets: Class indices, -1 = no label. Shape: (n,).
         names: Stable and unique ids. Length: n.
         digest: Hex digest of the pixels.

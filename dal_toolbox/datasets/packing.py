@@ -204,6 +204,6 @@ def _mention_others(directory: Path) -> None:
     ]
     if sum(sizes) > MENTIONED_BYTES:
         log.info(
-            "%d other packs in %s take %.1f GB; delete the folders that you need no more",
+            "%d other packs in %s take %.1f GB; delete the folders that you no longer need",
             *(len(sizes), directory.parent, sum(sizes) / 1e9),
         )

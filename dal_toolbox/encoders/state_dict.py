@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Report:
-    """What of a file was loaded into an encoder.
+    """What was loaded from a file into an encoder.
 
     Attributes:
         prefix: What stands before the encoder's names in the file.

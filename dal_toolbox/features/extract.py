@@ -54,8 +54,8 @@ def extract_features(
         num_workers: Processes that decode image files; arrays need none.
         device: ``cpu``, ``cuda``, …, or ``auto``.
         precision: ``32``, ``bf16``, ``16``, or ``auto`` by device.
-        dtype: Of the result; float16 halves its size.
-        description: Of the progress bar.
+        dtype: Number format of the result; float16 halves its size.
+        description: Title of the progress bar.
 
     Raises:
         ValueError: An option is none that this machine can follow.

@@ -40,7 +40,7 @@ class JournaledOracle:
         """
         known = self.journal.labels
         unknown = np.array([i for i in indices.tolist() if i not in known], dtype=np.int64)
-        if len(unknown):
+        if len(indices):  # also where all are answered: the n-th batch is that of the n-th cycle
             self.journal.ask(indices)
         size = self.batch_size or max(1, len(unknown))
         for start in range(0, len(unknown), size):

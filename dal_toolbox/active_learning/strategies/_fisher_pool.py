@@ -45,7 +45,7 @@ def forward_backward(
     """Adds oversample · n items greedily to M, then removes all but n of them.
 
     Args:
-        factors: Of the candidates.
+        factors: Factors of the candidates.
         start: M of no candidate, positive definite, float64. Shape: (D, D).
         fisher: F, float64. Shape: (D, D).
         n: Number of items wanted.

@@ -30,7 +30,7 @@ class Products:
         q: Rows of unit norm or 0. Shape: (n, C).
         scales: Not negative, float64. Shape: (n,).
         features: The whole pool. Shape: (N, d).
-        rows: Of the features that belong to the points. Shape: (n,).
+        rows: Rows of the features that belong to the points. Shape: (n,).
         chunk_bytes: Bound of the working memory.
 
     Points closer than 1e-6 of their norms count as equal.

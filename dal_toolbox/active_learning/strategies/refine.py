@@ -33,7 +33,7 @@ class Refine(QueryStrategy):
     level ``final`` chooses. As the authors have it: 5 levels, about 100 batches a level, subsets of
     5,000 items in the first level and of 40 % of the candidates later, at most 10,000 candidates.
 
-    Of the authors' nine strategies, ``bait`` and ``uncertainty_herding`` are left out by default, as
+    The authors' ``bait`` and ``uncertainty_herding`` are left out by default, as
     they take longest; this is logged. Name them in ``strategies`` for the published ensemble.
 
     Every strategy sees the labeled items and its subset alone, as if that were the pool.

@@ -18,7 +18,7 @@ from dal_toolbox.seeding import generator
 class Tailor(QueryStrategy):
     """Thompson sampling over strategies: those whose picks bring rare classes choose more often.
 
-    Of every strategy, the distribution of the classes of its picks has a Dirichlet posterior. For each
+    The distribution of the classes of a strategy's picks has a Dirichlet posterior. For each
     pick a distribution is drawn for every strategy; the one with the largest expected reward
     chooses. The reward of a class is one over the number of its labels (class diversity, section 4 of
     the paper); older counts are multiplied by ``decay`` each cycle.
